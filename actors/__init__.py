@@ -1,0 +1,1 @@
+"""What must be remembered? One room per stateful service; the rooms do not know one another."""

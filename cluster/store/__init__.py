@@ -1,0 +1,1 @@
+"""The store: one client for the embedded Valkey and for a production Redis."""

@@ -1,0 +1,54 @@
+"""The name of every key in the store. One hash tag per tenant, so that scripts stay in one slot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TENANTS: Final = "acgs:tenants"  # set of tenants that ever had a decision recorded
+CONTROLS: Final = "acgs:{controls}:state"  # revoked tokens and agents, kill switches
+METRICS_DIR: Final = "metrics"
+
+
+def wal(tenant: str) -> str:
+    """Stream of recorded entries that are on their way into the ledger."""
+    return f"acgs:{{{tenant}}}:wal"
+
+
+def message(tenant: str, message_id: str) -> str:
+    """First decision on a message id, kept for the replay window."""
+    return f"acgs:{{{tenant}}}:msg:{message_id}"
+
+
+def outbox(tenant: str) -> str:
+    """Hash decision id -> message: allowed and recorded, not yet known to be delivered."""
+    return f"acgs:{{{tenant}}}:outbox"
+
+
+def held(tenant: str) -> str:
+    """Hash decision id -> message: recorded as `review`, waiting for people."""
+    return f"acgs:{{{tenant}}}:held"
+
+
+def agents(tenant: str) -> str:
+    """Hash agent id -> registration."""
+    return f"acgs:{{{tenant}}}:agents"
+
+
+def mailbox(tenant: str, agent: str, part: str) -> str:
+    """One part of an agent's mailbox."""
+    return f"acgs:{{{tenant}}}:mb:{agent}:{part}"
+
+
+def bell(tenant: str, agent: str) -> str:
+    """Channel that rings when an agent's mailbox gets something."""
+    return f"acgs:{{{tenant}}}:bell:{agent}"
+
+
+def subject_keys(tenant: str) -> str:
+    """Hash subject -> wrapped key of its evidence; deleting a field erases the evidence."""
+    return f"acgs:{{{tenant}}}:subject-keys"
+
+
+def high_water(log: str) -> str:
+    """The largest checkpoint ever published for a log, kept outside the ledger's folder."""
+    return f"acgs:{{ledger}}:high-water:{log}"
