@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cluster.constants import (
@@ -15,8 +23,20 @@ from cluster.constants import (
     DEFAULT_MESSAGE_TTL_SECONDS,
     DEFAULT_REDIS_DB,
 )
+from cluster.errors import ConfigurationError
 
-PLACEHOLDERS = ("changeme", "change-me", "placeholder", "dev-secret", "secret", "password", "todo")
+# The last two begin the keys that examples and test vectors use, ours included.
+PLACEHOLDERS: Final = (
+    "changeme",
+    "change-me",
+    "placeholder",
+    "secret",
+    "password",
+    "todo",
+    "00010203",
+    "01234567",
+)
+DEV_ISSUER: Final = "acgs-dev"
 
 
 class Environment(StrEnum):
@@ -31,11 +51,18 @@ class Settings(BaseSettings):
     """The settings of one application.
 
     Names in the environment are `REDIS_URL`, `REDIS_DB`, `CONSTITUTIONAL_HASH`, `ONNX_RUNTIME`,
-    `TRANSFORMERS_OFFLINE`, and `ACGS_<FIELD>` for the rest. Raises `pydantic.ValidationError`
-    with one sentence for each thing that is wrong.
+    `TRANSFORMERS_OFFLINE`, and `ACGS_<FIELD>` for the rest; one that is empty is unset. Raises
+    `pydantic.ValidationError`, whose `errors()` still hold what was entered, secrets included:
+    where its text may be seen, use `load_settings`.
     """
 
-    model_config = SettingsConfigDict(frozen=True, env_prefix="ACGS_", extra="ignore")
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_prefix="ACGS_",
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # else a refused production prints its keys
+    )
 
     env: Environment = Environment.DEV
     constitutional_hash: str = Field(
@@ -59,6 +86,7 @@ class Settings(BaseSettings):
     http_port: int = Field(8000, ge=1, le=65_535)
     gateway_replicas: int = Field(1, ge=1, le=64)
     ongoing_requests_max: int = Field(512, ge=1, le=100_000)
+    waiting_requests_max: int = Field(2048, ge=0, le=100_000)
     queued_requests_max: int = Field(1024, ge=0, le=100_000)
     rate_per_agent_s: float = Field(2000.0, gt=0, description="sustained messages/s of one agent")
     rate_burst: int = Field(4000, ge=1)
@@ -66,13 +94,14 @@ class Settings(BaseSettings):
     # Identity.
     jwks_url: str | None = None
     jwks_file: Path | None = None
-    jwt_issuer: str = "acgs-dev"
-    jwt_audience: str = "acgs"
+    jwt_issuer: str = Field(DEV_ISSUER, min_length=1)
+    jwt_audience: str = Field("acgs", min_length=1)
     jwt_leeway_s: float = Field(30.0, ge=0, le=300)
 
     # Policy.
     opa_url: str | None = None
     opa_token: SecretStr | None = None
+    opa_revision: str = ""  # what the OPA server must say that it runs; empty: not checked
     policy_dir: Path | None = None
     policy_timeout_ms: int = Field(250, ge=1, le=10_000)
 
@@ -105,16 +134,38 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "jwks_file", "policy_dir")
     @classmethod
-    def _is_absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _is_absolute(cls, value: Path | None) -> Path | None:
+        # Ray's workers run in folders of their own.
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("jwks_url", "opa_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = _split(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("it must begin with https:// or http:// and name a host")
+            if parts.username is not None or parts.password is not None:
+                raise ValueError("it must not carry a name or password; logs show it")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = {"redis", "rediss", "unix"}
+        if value is not None and _split(value.get_secret_value()).scheme not in schemes:
+            raise ValueError("it must begin with redis://, rediss:// or unix://")
+        return value
 
     @model_validator(mode="after")
     def _is_safe_for_its_environment(self) -> Self:
-        if self.env is Environment.DEV:
-            return self
-        problems = [*self._missing(), *self._placeholders()]
+        problems = []
+        if self.jwks_url and self.jwks_file:
+            problems.append("set ACGS_JWKS_URL or ACGS_JWKS_FILE, not both: one place says whom")
+        if self.env is not Environment.DEV:
+            problems += [*self._missing(), *self._placeholders(), *self._unsafe()]
         if problems:
             raise ValueError(f"ACGS_ENV={self.env.value} is refused: " + "; ".join(problems))
         return self
@@ -123,6 +174,7 @@ class Settings(BaseSettings):
         wanted = {
             "ACGS_JWKS_URL or ACGS_JWKS_FILE (whose tokens to trust)": self.jwks_url
             or self.jwks_file,
+            "ACGS_JWT_ISSUER (the `iss` of those tokens)": self.jwt_issuer != DEV_ISSUER,
             "ACGS_LEDGER_KEY (the Ed25519 seed that signs checkpoints)": self.ledger_key,
             "ACGS_WAL_KEY (the key that authenticates write-ahead entries)": self.wal_key,
             "ACGS_EVIDENCE_KEY (the key that wraps the evidence keys)": self.evidence_key,
@@ -137,11 +189,74 @@ class Settings(BaseSettings):
             "ACGS_OPA_TOKEN": self.opa_token,
         }
         return [
-            f"{name} is a placeholder or shorter than 32 characters"
+            f"{name} is a placeholder, easy to guess, or shorter than 32 characters"
             for name, secret in secrets.items()
-            if secret is not None and _is_placeholder(secret.get_secret_value())
+            if secret is not None
+            and any(_is_placeholder(part.strip()) for part in secret.get_secret_value().split(","))
         ]
+
+    def _unsafe(self) -> list[str]:
+        problems = []
+        if self.jwks_url and _split(self.jwks_url).scheme != "https":
+            problems.append("ACGS_JWKS_URL must be https: who can change the answer can be anybody")
+        if self.redis_url:
+            password = _split(self.redis_url.get_secret_value()).password or ""
+            if any(word in password.lower() for word in PLACEHOLDERS):
+                problems.append("REDIS_URL carries a placeholder as its password")
+        return problems
+
+    def describe(self) -> dict[str, str]:
+        """Return every setting under its name in the environment; of a secret only whether."""
+        described = {}
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            if field in _SECRETS:
+                value = "unset" if value is None else "set"
+            described[_name_outside(field)] = "unset" if value is None else str(value)
+        return described
+
+
+_SECRETS: Final = frozenset(
+    name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+)
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises ConfigurationError with a line for each thing that is wrong, and no value of a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{_name_outside(str(problem['loc'][0]))}: {problem['msg']}"
+            if problem["loc"]
+            else problem["msg"]
+            for problem in error.errors(include_input=False, include_context=False)
+        ]
+    # Outside the handler, so that no traceback leads back to what was entered.
+    raise ConfigurationError("\n".join(line.replace("Value error, ", "") for line in lines))
+
+
+def _name_outside(field: str) -> str:
+    known = Settings.model_fields.get(field)
+    if known is None:  # pydantic already names a field with an alias by it
+        return field
+    alias = known.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"ACGS_{field.upper()}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a port that is no number raises only when it is read
+    except ValueError:
+        raise ValueError("it is not a URL") from None
+    return parts
 
 
 def _is_placeholder(secret: str) -> bool:
-    return len(secret) < 32 or any(word in secret.lower() for word in PLACEHOLDERS)
+    repeats = secret in (secret + secret)[1:-1]
+    named = any(word in secret.lower() for word in PLACEHOLDERS)
+    return len(secret) < 32 or len(set(secret)) < 8 or repeats or named

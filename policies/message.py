@@ -48,8 +48,9 @@ class Message:
     """One request from a sender to a recipient, as it stood when it was admitted.
 
     `recipient` is an agent id, `BROADCAST`, or None when only a decision is asked for. `content`
-    is the JSON object as it came; `content_digest` is `sha256:<hex>` over its RFC 8785 form and
-    `content_size` its size in bytes on the wire. `sent_at` is when the bus took it in.
+    is the JSON object as it came; `content_digest` and `args_digest` are `sha256:<hex>` over the
+    RFC 8785 form of it and of its `args`; `content_size` is its size in bytes on the wire.
+    `sent_at` is when the bus took it in.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Message:
     constitutional_hash: str
     content: Mapping[str, object]
     content_digest: str
+    args_digest: str
     content_size: int
     metadata: Mapping[str, object]
     sent_at: datetime

@@ -44,11 +44,15 @@ class Scorer(Protocol):
 class Recorder(Protocol):
     """Keeps decisions."""
 
-    async def append(self, decision: Decision, message: Message) -> Recorded:
-        """Return once the decision, and the promise of its delivery, survives a power cut.
+    async def append(
+        self, decision: Decision, message: Message, *, release: Message | None
+    ) -> Recorded:
+        """Return once the decision, and the promise of its effect, survives a power cut.
 
-        The same message id with the same content answers with the first decision. Raises
-        RefusalError `message.id_reused` for other content, DependencyError if it cannot record.
+        `release` is what may leave: the message with its obligations fulfilled, to be delivered
+        (allow) or held (review); None when nothing may. The same message id with the same
+        content answers with the first decision. Raises RefusalError `message.id_reused` for
+        other content, DependencyError if it cannot record.
         """
         ...
 

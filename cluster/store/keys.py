@@ -52,3 +52,8 @@ def subject_keys(tenant: str) -> str:
 def high_water(log: str) -> str:
     """The largest checkpoint ever published for a log, kept outside the ledger's folder."""
     return f"acgs:{{ledger}}:high-water:{log}"
+
+
+def heartbeat(actor: str) -> str:
+    """The last sign of life of a detached actor."""
+    return f"acgs:{{heartbeat}}:{actor}"

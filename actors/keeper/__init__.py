@@ -1,0 +1,1 @@
+"""The keeper: keeps the embedded store running."""

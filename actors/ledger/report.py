@@ -1,0 +1,30 @@
+"""What the sequencer says about itself in the store, for gateways to know whether it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, Self
+
+import orjson
+
+REPORT_KEY: Final = "acgs:{ledger}:sequencer"
+REPORT_S: Final = 1.0  # how often it says so
+REPORT_KEPT_S: Final = 10  # how long its word counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequencerReport:
+    """That a sequencer ran at this time, and why which tenants' logs have stopped."""
+
+    at_s: float
+    stopped: Mapping[str, str]
+
+    def to_json(self) -> bytes:
+        """Return the report as it lies in the store."""
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Return the report that lay in the store."""
+        return cls(**orjson.loads(data))

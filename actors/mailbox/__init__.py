@@ -1,0 +1,1 @@
+"""What waits for whom? Agents, their mailboxes, and the repair of cut-short deliveries."""

@@ -1,0 +1,81 @@
+"""Who sits where: the only place that names, seats and finds the detached actors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+
+from actors.keeper.actor import KeeperActor
+from actors.ledger.actor import LedgerActor
+from actors.mailbox.actor import MailboxActor
+from cluster.session import NAMESPACE
+from cluster.settings import Settings
+
+KEEPER: Final = "keeper"  # runs the embedded store
+LEDGER: Final = "ledger"  # turns the write-ahead stream into the signed tree
+MAILBOX: Final = "mailbox"  # repairs deliveries, sweeps leases and expiries
+
+_READY_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One detached actor: its name, its class, and what a CPU share it asks for."""
+
+    name: str
+    actor: Any
+    num_cpus: float
+
+
+def seats(settings: Settings) -> tuple[Seat, ...]:
+    """Return the actors in the order in which they depend on one another."""
+    keeper = (Seat(KEEPER, KeeperActor, 0.05),) if settings.embedded_store else ()
+    return (*keeper, Seat(LEDGER, LedgerActor, 0.1), Seat(MAILBOX, MailboxActor, 0.1))
+
+
+def seat_all(settings: Settings, *, env: Mapping[str, str]) -> None:
+    """Seat every actor that is not seated yet, and wait until each is ready.
+
+    Raises `ray.exceptions.RayActorError` with the actor's own error when one cannot start, such
+    as a ledger that does not verify.
+    """
+    for seat in seats(settings):
+        handle = _seat(seat, settings, env=env)
+        ray.get(handle.ready.remote(), timeout=_READY_TIMEOUT_S)
+
+
+def _seat(seat: Seat, settings: Settings, *, env: Mapping[str, str]) -> Any:
+    return (
+        ray.remote(seat.actor)
+        .options(
+            name=seat.name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            max_task_retries=3,
+            max_concurrency=16,
+            num_cpus=seat.num_cpus,
+            runtime_env={"env_vars": dict(env)},
+        )
+        .remote(settings)
+    )
+
+
+def find(name: str) -> Any:
+    """Return the actor of this name; raises ValueError when it is not seated."""
+    return ray.get_actor(name, namespace=NAMESPACE)
+
+
+def dismiss_all(settings: Settings) -> None:
+    """Stop every actor in the reverse order: what others depend on leaves last."""
+    for seat in reversed(seats(settings)):
+        try:
+            handle = find(seat.name)
+        except ValueError:
+            continue
+        ray.get(handle.stop.remote(), timeout=_READY_TIMEOUT_S)
+        ray.kill(handle, no_restart=True)

@@ -1,0 +1,1 @@
+"""Circuit breakers: one circuit for each thing outside, so that its failure stays its own."""

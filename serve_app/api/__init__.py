@@ -1,0 +1,1 @@
+"""The HTTP API: schemas, one router per resource, problems."""

@@ -1,0 +1,44 @@
+"""What a gateway replica holds: everything the routes need, made once in wiring.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from actors.ledger.client import LedgerRecorder
+from actors.ledger.reader import LedgerReader
+from actors.mailbox.client import Mailboxes
+from cluster.clock import Clock
+from cluster.controls_board import ControlsBoard
+from cluster.identity.verifier import TokenVerifier
+from cluster.settings import Settings
+from policies.constitution import Constitution
+from serve_app.bus import Bus, Law
+from serve_app.ports import Meter
+
+Check = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The open connections and loaded law of one replica.
+
+    `checks` are what readiness means: each returns a sentence, or raises with what is wrong.
+    """
+
+    settings: Settings
+    clock: Clock
+    law: Law
+    bus: Bus
+    verifier: TokenVerifier
+    controls: ControlsBoard
+    recorder: LedgerRecorder
+    reader: LedgerReader
+    mailboxes: Mailboxes
+    meter: Meter
+    checks: Mapping[str, Check]
+
+    @property
+    def constitution(self) -> Constitution:
+        """The constitution that this replica judges under."""
+        return self.law.constitution

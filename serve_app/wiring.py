@@ -1,0 +1,201 @@
+"""Opening what a gateway replica works with, in the order in which it depends on one another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+import policies
+from actors.ledger.client import LedgerRecorder
+from actors.ledger.keys import public_keys
+from actors.ledger.reader import LedgerReader
+from actors.mailbox.client import Mailboxes
+from actors.mailbox.mailbox import Terms
+from cluster import metrics
+from cluster.clock import Clock, SystemClock
+from cluster.controls_board import ControlsBoard
+from cluster.identity.verifier import open_verifier
+from cluster.keyring import load_keyring
+from cluster.law import load_constitution
+from cluster.logs import configure
+from cluster.opa.bundles import load_folder
+from cluster.opa.embedded import EmbeddedEngine
+from cluster.opa.engine import PolicyEngine
+from cluster.opa.rest import RestEngine
+from cluster.settings import Settings
+from cluster.store.connect import open_bell, open_store
+from cluster.store.redis_store import RedisStore
+from policies.admission import Limits
+from policies.errors import DependencyError
+from policies.impact import ImpactTable
+from policies.rate import RateTable
+from policies.settlement import SettlementLaw
+from serve_app.api.services import Check, Services
+from serve_app.bus import Bus, Gate, Law
+from serve_app.judges.cache import VerdictCache
+from serve_app.judges.policy import PolicyJudge
+
+log = structlog.get_logger(__name__)
+
+POLICY_DIR: Final = Path(policies.__file__).parent / "rego"
+_STORE_WAIT_S: Final = 30.0
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything a replica needs, and close it in the reverse order.
+
+    Raises ConfigurationError, BundleError or DependencyError with what is missing: a replica
+    that cannot govern does not start.
+    """
+    configure(settings)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        law = open_law(settings)
+        engine = await open_engine(settings)
+        stack.push_async_callback(engine.close)
+        store = open_store(settings)
+        stack.push_async_callback(store.close)
+        await _until_served(store)
+        services = await _open_rest(settings, clock, stack=stack, parts=(law, engine, store))
+        log.info("gateway.opened", revision=engine.revision, engine=engine.name)
+        yield services
+
+
+def open_law(settings: Settings) -> Law:
+    """Return the constitution and what the bus reads out of it."""
+    constitution = load_constitution()
+    return Law(
+        constitution=constitution,
+        limits=Limits(ttl_default_s=settings.message_ttl_s),
+        impact=ImpactTable.from_mapping(constitution.impact),
+        settlement=SettlementLaw.from_mapping(constitution.settlement),
+    )
+
+
+async def open_engine(settings: Settings) -> PolicyEngine:
+    """Return the policy engine that the settings ask for: OPA in process, or an OPA server."""
+    if settings.opa_url is None:
+        bundle = load_folder(settings.policy_dir or POLICY_DIR)
+        return await asyncio.to_thread(EmbeddedEngine, bundle)
+    token = settings.opa_token.get_secret_value() if settings.opa_token else None
+    return RestEngine(settings.opa_url, token=token, expected_revision=settings.opa_revision)
+
+
+async def _open_rest(
+    settings: Settings,
+    clock: Clock,
+    *,
+    stack: AsyncExitStack,
+    parts: tuple[Law, PolicyEngine, RedisStore],
+) -> Services:
+    law, engine, store = parts
+    bell = open_bell(settings)
+    stack.push_async_callback(bell.close)
+    controls = ControlsBoard(store, clock=clock)
+    await stack.enter_async_context(controls)
+    verifier = open_verifier(settings, clock=clock, controls=controls.current)
+    stack.push_async_callback(verifier.close)
+    keyring = load_keyring(settings)
+    reader = LedgerReader(
+        settings.data_dir / "ledger",
+        origin=settings.ledger_origin,
+        publics=public_keys(keyring.ledger_seeds),
+        store=store,
+        clock=clock,
+    )
+    stack.push_async_callback(reader.close)
+    recorder = LedgerRecorder(
+        store,
+        keyring,
+        origin=settings.ledger_origin,
+        clock=clock,
+        replay_window_s=settings.replay_window_s,
+        archive=reader,
+    )
+    stack.push_async_callback(recorder.close)
+    mailboxes = Mailboxes(store, bell=bell, clock=clock, terms=Terms.of(settings))
+    stack.push_async_callback(mailboxes.close)
+    meter = metrics.PrometheusMeter()
+    bus = Bus(
+        law=law,
+        judge=_judge(engine, settings, clock),
+        recorder=recorder,
+        courier=mailboxes,
+        meter=meter,
+        clock=clock,
+        gate=Gate(
+            controls=controls.current,
+            rates=RateTable(rate_s=settings.rate_per_agent_s, burst=settings.rate_burst),
+        ),
+    )
+    return Services(
+        settings=settings,
+        clock=clock,
+        law=law,
+        bus=bus,
+        verifier=verifier,
+        controls=controls,
+        recorder=recorder,
+        reader=reader,
+        mailboxes=mailboxes,
+        meter=meter,
+        checks=_checks(store, engine, controls=controls, reader=reader),
+    )
+
+
+def _judge(engine: PolicyEngine, settings: Settings, clock: Clock) -> PolicyJudge:
+    def on_lookup(found: bool) -> None:  # noqa: FBT001  # the judge's own shape
+        (metrics.POLICY_CACHE_HITS if found else metrics.POLICY_CACHE_MISSES).inc()
+
+    return PolicyJudge(
+        engine,
+        VerdictCache(),
+        timeout_s=settings.policy_timeout_ms / 1000,
+        clock=clock,
+        on_lookup=on_lookup,
+        on_evaluated=metrics.POLICY_EVALUATION.observe,
+    )
+
+
+def _checks(
+    store: RedisStore,
+    engine: PolicyEngine,
+    *,
+    controls: ControlsBoard,
+    reader: LedgerReader,
+) -> dict[str, Check]:
+    async def check_store() -> str:
+        await store.execute("PING")
+        return "it answers"
+
+    async def check_controls() -> str:
+        controls.current()
+        return "the kill switches are fresh"
+
+    async def check_ledger() -> str:
+        return await reader.check(store)
+
+    return {
+        "store": check_store,
+        "policy": engine.check,
+        "controls": check_controls,
+        "ledger": check_ledger,
+    }
+
+
+async def _until_served(store: RedisStore) -> None:
+    """Wait for the store to answer: at a start its keeper may still be bringing it up."""
+    async with asyncio.timeout(_STORE_WAIT_S):
+        while True:
+            try:
+                await store.execute("PING")
+            except DependencyError:
+                await asyncio.sleep(0.1)
+            else:
+                return
