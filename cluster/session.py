@@ -23,6 +23,8 @@ _DEFAULTS: Final = {
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "500ms",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    # Our code and Ray's share one event loop: no hop between threads for each request.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_raylet_start_wait_time_s": "180",
 }
 

@@ -16,8 +16,7 @@ from urllib.parse import unquote
 
 RUN_MIN: Final = 20  # characters; shorter runs hold no phrase, card or key
 RUNS_MAX: Final = 65_536  # more than fit into a message of 1 MiB
-DECODED_MAX: Final = 131_072  # characters of text from all runs together
-ESCAPES_MIN: Final = 3
+DECODED_MAX: Final = 262_144  # characters of text from all runs together
 
 _RUN: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{20,}+={0,2}")
 _ESCAPE: Final = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\u\{([0-9A-Fa-f]{1,5})\}")
@@ -54,8 +53,8 @@ class Decoder:
 
     def escapes(self, text: str) -> Iterator[Piece]:
         """Yield the whole text with its escapes undone, once for each kind of them."""
-        for marks, undo in _WAYS:
-            if sum(map(text.count, marks)) >= ESCAPES_MIN and self._affords(text):
+        for marks, least, undo in _WAYS:
+            if sum(map(text.count, marks)) >= least and self._affords(text):
                 yield Piece(undo(text), 0, len(text))
 
     def _affords(self, text: str) -> bool:
@@ -110,8 +109,10 @@ def _character(code: str) -> str:
     return chr(number) if number <= 0x10FFFF else "\ufffd"
 
 
-_WAYS: Final[tuple[tuple[tuple[str, ...], Callable[[str], str]], ...]] = (
-    (("%",), unquote),
-    (("&#", "&lt;"), unescape),
-    (("\\x", "\\u"), _unescaped),
+# Each way: its marks, how many of them make it worth undoing, and how it is undone. One character
+# reference can make a tag; a single percent sign is just that.
+_WAYS: Final[tuple[tuple[tuple[str, ...], int, Callable[[str], str]], ...]] = (
+    (("%",), 3, unquote),
+    (("&#", "&lt;"), 1, unescape),
+    (("\\x", "\\u"), 3, _unescaped),
 )

@@ -195,14 +195,14 @@ def _folded(page: _Page) -> Iterator[_Piece]:
 def _decoded(page: _Page, decoder: Decoder) -> Iterator[_Piece]:
     for text, start, end in decoder.runs(page.text):
         index, own = page.place(start)
-        yield _Piece(text, index, own, own + end - start)
+        yield _Piece(fold(text), index, own, own + end - start)
 
 
 def _unescaped(page: _Page, decoder: Decoder) -> Iterator[_Piece]:
     if has_escapes(page.text):
         for index, string in enumerate(page.strings):
             for text, start, end in decoder.escapes(string):
-                yield _Piece(text, index, start, end)
+                yield _Piece(fold(text), index, start, end)
 
 
 def _read_again(said: Iterable[_Piece], report: _Report) -> None:

@@ -148,7 +148,8 @@ class _Unraveller:
 
     def __call__(self, match: re.Match[str]) -> str:
         letters = match[0].translate(_SQUEEZE)
-        if not _STEM.search(letters):
+        is_joined = len(letters) == len(match[0])
+        if is_joined and not _STEM.search(letters):
             return match[0]
         self._left -= len(letters)
         if self._left < 0:

@@ -113,7 +113,7 @@ _PHONE_US_AREA: Final = (
 )
 _PHONE_AFTER: Final = (
     r"(?:[ _-]?(?:number|no|nr|at|me|is))?\b"
-    r"[^0-9(\x1f]{0,16}([0-9(][0-9 ().-]{5,22}[0-9])(?![0-9])"
+    r"[^0-9(+\x1f]{0,16}(\+?[0-9(][0-9 ().-]{5,22}[0-9])(?![0-9])"
 )
 _PHONE_WORDS: Final = ("phone", "tel", "mobile", "cell", "whatsapp", "fax", "call")
 

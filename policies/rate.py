@@ -9,6 +9,7 @@ from typing import Final
 from policies.errors import RefusalError
 
 AGENTS_MAX: Final = 65_536
+_ROUNDING: Final = 1e-9  # so that whoever waits as long as it was told is let in
 
 
 class RateLimitedError(RefusalError):
@@ -56,9 +57,9 @@ class RateTable:
         elapsed_s = max(0.0, now_s - bucket.at_s)
         bucket.left = min(self._burst, bucket.left + elapsed_s * self._rate_s)
         bucket.at_s = max(bucket.at_s, now_s)  # a moment is never paid out twice
-        if bucket.left < 1.0:
+        if bucket.left < 1.0 - _ROUNDING:
             raise RateLimitedError(agent, (1.0 - bucket.left) / self._rate_s)
-        bucket.left -= 1.0
+        bucket.left = max(0.0, bucket.left - 1.0)
 
     def _bucket(self, who: tuple[str, str], now_s: float) -> Bucket:
         bucket = self._buckets.get(who)

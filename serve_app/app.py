@@ -13,10 +13,12 @@ from ray.serve.schema import LoggingConfig
 from actors import roster
 from cluster import metrics
 from cluster.session import metrics_dir, worker_environment
-from cluster.settings import Settings
+from cluster.settings import Settings, load_settings
 from serve_app.deployments.gateway import Gateway
 
 APPLICATION = "acgs"
+# Ray's access log costs a tenth of a request; what we count is in /metrics.
+_QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 
 
 def build(args: Mapping[str, str] | None = None) -> serve.Application:
@@ -26,7 +28,7 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
     """
     if args:
         raise ValueError(f"set these in the environment instead of passing them: {sorted(args)}")
-    settings = Settings()
+    settings = load_settings()
     env = worker_environment(settings)
     metrics_dir(settings).mkdir(parents=True, exist_ok=True)
     roster.seat_all(settings, env=env)
@@ -36,6 +38,7 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
         # The API sheds load itself, with a problem document; Ray's bounds stand behind it.
         max_ongoing_requests=2 * (settings.ongoing_requests_max + settings.waiting_requests_max),
         max_queued_requests=settings.queued_requests_max,
+        logging_config=_QUIET,
         health_check_period_s=2,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=20,
@@ -55,7 +58,7 @@ def run(settings: Settings) -> None:
             "port": settings.http_port,
             "request_timeout_s": 60,
         },
-        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+        logging_config=_QUIET,
     )
     serve.run(build(), name=APPLICATION, route_prefix="/")
 

@@ -19,6 +19,7 @@ from actors.mailbox.mailbox import Terms
 from cluster import metrics
 from cluster.clock import Clock, SystemClock
 from cluster.controls_board import ControlsBoard
+from cluster.heartbeat import last_beat
 from cluster.identity.verifier import open_verifier
 from cluster.keyring import load_keyring
 from cluster.law import load_constitution
@@ -95,12 +96,39 @@ async def _open_rest(
     parts: tuple[Law, PolicyEngine, RedisStore],
 ) -> Services:
     law, engine, store = parts
-    bell = open_bell(settings)
-    stack.push_async_callback(bell.close)
-    controls = ControlsBoard(store, clock=clock)
-    await stack.enter_async_context(controls)
+    controls = await stack.enter_async_context(ControlsBoard(store, clock=clock))
     verifier = open_verifier(settings, clock=clock, controls=controls.current)
     stack.push_async_callback(verifier.close)
+    recorder, reader = _open_ledger(settings, clock, stack=stack, store=store)
+    mailboxes = _open_mailboxes(settings, clock, stack=stack, store=store)
+    meter = metrics.PrometheusMeter()
+    bus = Bus(
+        law=law,
+        judge=_judge(engine, settings, clock),
+        recorder=recorder,
+        courier=mailboxes,
+        meter=meter,
+        clock=clock,
+        gate=_gate(settings, controls),
+    )
+    return Services(
+        settings=settings,
+        clock=clock,
+        law=law,
+        bus=bus,
+        verifier=verifier,
+        controls=controls,
+        recorder=recorder,
+        reader=reader,
+        mailboxes=mailboxes,
+        meter=meter,
+        checks=_checks(store, engine, controls=controls, reader=reader),
+    )
+
+
+def _open_ledger(
+    settings: Settings, clock: Clock, *, stack: AsyncExitStack, store: RedisStore
+) -> tuple[LedgerRecorder, LedgerReader]:
     keyring = load_keyring(settings)
     reader = LedgerReader(
         settings.data_dir / "ledger",
@@ -119,34 +147,22 @@ async def _open_rest(
         archive=reader,
     )
     stack.push_async_callback(recorder.close)
+    return recorder, reader
+
+
+def _open_mailboxes(
+    settings: Settings, clock: Clock, *, stack: AsyncExitStack, store: RedisStore
+) -> Mailboxes:
+    bell = open_bell(settings)
+    stack.push_async_callback(bell.close)
     mailboxes = Mailboxes(store, bell=bell, clock=clock, terms=Terms.of(settings))
     stack.push_async_callback(mailboxes.close)
-    meter = metrics.PrometheusMeter()
-    bus = Bus(
-        law=law,
-        judge=_judge(engine, settings, clock),
-        recorder=recorder,
-        courier=mailboxes,
-        meter=meter,
-        clock=clock,
-        gate=Gate(
-            controls=controls.current,
-            rates=RateTable(rate_s=settings.rate_per_agent_s, burst=settings.rate_burst),
-        ),
-    )
-    return Services(
-        settings=settings,
-        clock=clock,
-        law=law,
-        bus=bus,
-        verifier=verifier,
-        controls=controls,
-        recorder=recorder,
-        reader=reader,
-        mailboxes=mailboxes,
-        meter=meter,
-        checks=_checks(store, engine, controls=controls, reader=reader),
-    )
+    return mailboxes
+
+
+def _gate(settings: Settings, controls: ControlsBoard) -> Gate:
+    rates = RateTable(rate_s=settings.rate_per_agent_s, burst=settings.rate_burst)
+    return Gate(controls=controls.current, rates=rates)
 
 
 def _judge(engine: PolicyEngine, settings: Settings, clock: Clock) -> PolicyJudge:
@@ -181,11 +197,16 @@ def _checks(
     async def check_ledger() -> str:
         return await reader.check(store)
 
+    async def check_mailbox() -> str:
+        await last_beat(store, "mailbox")
+        return "its repairs run"
+
     return {
         "store": check_store,
         "policy": engine.check,
         "controls": check_controls,
         "ledger": check_ledger,
+        "mailbox": check_mailbox,
     }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -110,7 +110,10 @@ class LedgerRecorder:
                     receipt = self._receipt(decision.tenant, append.body, entry_id.decode())
                     return Recorded(decision=decision, receipt=receipt, replayed=False)
                 case [0, bytes() as seen, list() as record]:
-                    return self._repeated(decision.tenant, seen, record, asked=draft.identity)
+                    first = self._repeated(decision.tenant, seen, record, asked=draft.identity)
+                    # The store sends a call again when an answer got lost: then it is our own.
+                    ours = first.decision.decision_id == decision.decision_id
+                    return replace(first, replayed=not ours)
                 case [3, bytes() as reason]:
                     raise DependencyError("ledger", reason.decode())
                 case _:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from actors.ledger.entry import Kind, timestamp
+from actors.ledger.entry import timestamp
 from actors.ledger.wal import position
 from policies.decision import Effect
 from policies.errors import RefusalError
@@ -43,9 +43,8 @@ CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 0), size IN
 _INSERT: Final = "INSERT OR REPLACE INTO leaf VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One leaf, as the index keeps it."""
+class Row(NamedTuple):
+    """One leaf, as the index keeps it; a decision's leaf says which one."""
 
     leaf_index: int
     wal_id: str
@@ -55,25 +54,6 @@ class Row:
     decided_at: str | None = None
     effect: str | None = None
     agent: str | None = None
-
-
-def row_of(
-    leaf_index: int, wal_id: str, body: Mapping[str, Any], *, core: Mapping[str, Any]
-) -> Row:
-    """Return the row of an entry; `core` are the decision's fields, of those that have them."""
-    kind = body["kind"]
-    if kind != Kind.DECISION:
-        return Row(leaf_index, wal_id, kind)
-    return Row(
-        leaf_index,
-        wal_id,
-        kind,
-        core["decision_id"],
-        core["message_id"],
-        core["decided_at"],
-        core["effect"],
-        core["agent"],
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,16 +224,7 @@ def _conditions(query: Query) -> Iterator[tuple[str, list[object]]]:
 
 
 def _values(row: Row) -> tuple[object, ...]:
-    return (
-        row.leaf_index,
-        *position(row.wal_id),
-        row.kind,
-        row.decision_id,
-        row.message_id,
-        row.decided_at,
-        row.effect,
-        row.agent,
-    )
+    return (row.leaf_index, *position(row.wal_id), *row[2:])
 
 
 def _row(values: Sequence[Any]) -> Row:

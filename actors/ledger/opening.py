@@ -10,9 +10,9 @@ from typing import Final
 from actors.ledger import checkpoint as notes
 from actors.ledger.checkpoint import Checkpoint, Signer
 from actors.ledger.entry import Kind, open_entry
-from actors.ledger.index import Index, Row, open_index, row_of
+from actors.ledger.index import Index, Row, open_index
 from actors.ledger.merkle import EMPTY_ROOT
-from actors.ledger.overflow import unfit
+from actors.ledger.overflow import about
 from actors.ledger.store import Folder, Step, blob_path
 from actors.ledger.tiles import CHECKPOINT
 from actors.ledger.track import Track
@@ -81,12 +81,9 @@ class _Rebuild:
 
     def visit(self, leaf_index: int, data: bytes, _leaf: bytes) -> None:
         found = open_entry(data)
-        core = {}
-        if found.kind is Kind.DECISION:
-            overflow = found.body.get("overflow")
-            outside = self._folder.fetch(blob_path(overflow["digest"])) if overflow else None
-            core = dict(unfit(found.body, outside))
-        self._rows.append(row_of(leaf_index, found.wal_id, found.body, core=core))
+        overflow = found.body.get("overflow")
+        outside = self._folder.fetch(blob_path(overflow["digest"])) if overflow else None
+        self._rows.append(Row(leaf_index, found.wal_id, *about(found.body, outside)))
         if len(self._rows) >= _CHUNK:
             self._index.put(self._rows)
             self._rows = []

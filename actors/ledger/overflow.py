@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from actors.ledger.canonical import canonical, digest_of
-from actors.ledger.entry import BODY_MAX, EntryError
+from actors.ledger.entry import BODY_MAX, EntryError, Kind
 
 CORE_MAX: Final = BODY_MAX - 2048  # leaves room for the names of digests and fields
 
@@ -51,3 +51,30 @@ def unfit(body: Mapping[str, Any], outside: bytes | None) -> Mapping[str, Any]:
     if outside is None or digest_of(outside) != overflow["digest"]:
         raise EntryError("the fields that lie beside it are missing or altered")
     return {**inside, **orjson.loads(outside)}
+
+
+class About(NamedTuple):
+    """What an index keeps of an entry."""
+
+    kind: str
+    decision_id: str | None = None
+    message_id: str | None = None
+    decided_at: str | None = None
+    effect: str | None = None
+    agent: str | None = None
+
+
+def about(body: Mapping[str, Any], outside: bytes | None) -> About:
+    """Return what an index keeps of the entry with this body. Raises EntryError."""
+    kind = body["kind"]
+    if kind != Kind.DECISION:
+        return About(kind)
+    core = unfit(body, outside)
+    return About(
+        kind,
+        core["decision_id"],
+        core["message_id"],
+        core["decided_at"],
+        core["effect"],
+        core["agent"],
+    )

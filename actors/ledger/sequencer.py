@@ -35,6 +35,7 @@ ROUND_S: Final = 0.025  # how long a batch may fill up
 IDLE_S_MAX: Final = 0.4  # how long a silent tenant may wait for a look: within the merge delay
 TENANTS_S: Final = 0.4  # how often new tenants are looked for
 ROOT_S: Final = 0.5  # how often the root log covers what has changed
+LOOKED_AT_MAX: Final = 32  # tenants whose records are read in one round trip
 TOGETHER_MAX: Final = 8  # tenants whose files are written at the same time
 
 
@@ -133,17 +134,19 @@ class Sequencer:
             for tenant, track in self._tracks.items()
             if tenant not in self._stopped and self._turns[tenant].due_s <= now_s
         ]
-        counts = await self._all_turns(due, now_s)
+        count = await self._all_turns(due, now_s)
         if now_s >= self._root_due_s:
             await self._cover()
             self._root_due_s = now_s + ROOT_S
         if now_s >= self._report_due_s:
             await self._report()
             self._report_due_s = now_s + REPORT_S
-        return sum(counts)
+        return count
 
     async def run(self) -> None:
         """Go round until `stop`; a last round then takes in what is still on its way."""
+        if self._root is None:
+            return  # stopped before it could start
         while not self._stopping.is_set():
             started_s = self._clock.monotonic_s()
             count = await self._round_or_wait()
@@ -235,21 +238,39 @@ class Sequencer:
             stopped_code=None if error is None else error.code,
         )
 
-    async def _all_turns(self, due: Sequence[Track], now_s: float) -> list[int]:
+    async def _all_turns(self, due: Sequence[Track], now_s: float) -> int:
+        count = 0
+        for first in range(0, len(due), LOOKED_AT_MAX):
+            some = due[first : first + LOOKED_AT_MAX]
+            replies = await self._store.run_many([track.read_call() for track in some])
+            count += await self._some_turns(some, replies, now_s=now_s)
+        return count
+
+    async def _some_turns(
+        self, some: Sequence[Track], replies: Sequence[object], *, now_s: float
+    ) -> int:
         gate = asyncio.Semaphore(TOGETHER_MAX)
-        turns = (self._turn(track, gate, now_s) for track in due)
+        turns = [
+            self._turn(track, reply, gate=gate, now_s=now_s)
+            for track, reply in zip(some, replies, strict=True)
+        ]
         # Every turn ends before anything is raised, or the next round would meet it half-way.
         ends = await asyncio.gather(*turns, return_exceptions=True)
         for end in sorted(ends, key=lambda end: not isinstance(end, StorageFailedError)):
             if isinstance(end, BaseException):
                 raise end
-        return [end for end in ends if isinstance(end, int)]
+        return sum(end for end in ends if isinstance(end, int))
 
-    async def _turn(self, track: Track, gate: asyncio.Semaphore, now_s: float) -> int:
+    async def _turn(
+        self, track: Track, reply: object, *, gate: asyncio.Semaphore, now_s: float
+    ) -> int:
         turn = self._turns[track.tenant]
+        if isinstance(reply, Exception):
+            raise reply
+        assert isinstance(reply, list), "the script answers a list"
         async with gate:
             try:
-                count = await track.round(self._store)
+                count = await track.round(self._store, reply)
             except StorageFailedError:
                 raise
             except LedgerError as error:

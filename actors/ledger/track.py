@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from actors.ledger import checkpoint as notes
 from actors.ledger import entry, wal
 from actors.ledger.checkpoint import Checkpoint
 from actors.ledger.errors import LedgerError, TamperedError, WalRecordError
-from actors.ledger.index import Index, row_of
+from actors.ledger.index import Index, Row
 from actors.ledger.merkle import leaf_hash
-from actors.ledger.overflow import unfit
 from actors.ledger.store import blob_path
 from actors.ledger.wal import Record, Settled
 from actors.ledger.writer import BEGINNING, Writer, raise_mark_call
@@ -51,15 +50,17 @@ class Track:
         self._unsettled: list[Settled] = []
         self._mark_due = writer.checkpoint is not None
 
-    async def round(self, store: Store) -> int:
-        """Integrate what has been recorded since the last round; return how many records.
+    def read_call(self) -> Call:
+        """Return the call that answers what has been recorded since the last round."""
+        return wal.read_call(self.tenant, self.writer.last_id)
+
+    async def round(self, store: Store, replies: Sequence[object]) -> int:
+        """Integrate what `read_call` answered; return how many records that was.
 
         Raises WalRecordError or TamperedError when the log must stop, StoreUnavailableError when
         the round could not be finished: the next one finishes it.
         """
         await self._finish(store)
-        replies = await store.run(wal.read_call(self.tenant, self.writer.last_id))
-        assert isinstance(replies, list), "the script answers a list"
         if not replies:
             self.waiting_since_ms = None
             return 0
@@ -116,10 +117,12 @@ class Track:
 
     def _first_time_only(self, records: list[Record], bad: LedgerError | None) -> _Batch:
         """Refuse a record whose decision is in the log: somebody played it again."""
-        ids = [_decision_id(record) for record in records]
+        ids = [record.about.decision_id for record in records]
         known = self._index.known([each for each in ids if each])
         for at, each in enumerate(ids):
-            if each and each in known:
+            if each is None:
+                continue
+            if each in known:
                 again = WalRecordError(
                     "wal.replayed",
                     records[at].entry_id,
@@ -140,8 +143,7 @@ class Track:
         growth = self.writer.commit(entries, files=outside)
         self.writer.last_id = records[-1].entry_id
         rows = [
-            row_of(first + at, record.entry_id, record.facts, core=_core(record))
-            for at, record in enumerate(records)
+            Row(first + at, record.entry_id, *record.about) for at, record in enumerate(records)
         ]
         self._index.add(rows, size=growth.log.size, root=growth.log.root)
         return [
@@ -170,18 +172,7 @@ class Track:
 
 def _refuse_hand_over(record: Record) -> None:
     # Only the sequencer, which holds the signing key, may say that the key changes.
-    if record.facts.get("kind") == entry.Kind.KEY_ROTATION:
+    if record.about.kind == entry.Kind.KEY_ROTATION:
         raise WalRecordError(
             "wal.malformed", record.entry_id, "a gateway cannot hand over the signing key"
         )
-
-
-def _decision_id(record: Record) -> str:
-    return str(_core(record).get("decision_id", ""))
-
-
-def _core(record: Record) -> Mapping[str, Any]:
-    if record.facts["kind"] != entry.Kind.DECISION:
-        return {}
-    overflow = record.facts.get("overflow")
-    return unfit(record.facts, record.outside[overflow["digest"]] if overflow else None)

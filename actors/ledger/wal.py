@@ -16,8 +16,9 @@ from typing import Any, Final
 import orjson
 
 from actors.ledger.canonical import digest_of
-from actors.ledger.entry import BODY_MAX
+from actors.ledger.entry import BODY_MAX, EntryError
 from actors.ledger.errors import WalRecordError
+from actors.ledger.overflow import About, about
 from cluster.store import keys
 from cluster.store.client import Call, Script
 
@@ -239,11 +240,14 @@ def read_call(tenant: str, after: str) -> Call:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A write-ahead record that one of us wrote, its body as bytes and as a value."""
+    """A write-ahead record that one of us wrote, and what it is about.
+
+    `outside` is what was too large for the entry, by the digest that the entry names.
+    """
 
     entry_id: str
     body: bytes
-    facts: Mapping[str, Any]
+    about: About
     outside: Mapping[str, bytes]
 
 
@@ -268,17 +272,25 @@ def checked(reply: object, *, tenant: str, wal_key: bytes) -> Record:
         )
     if len(body) > BODY_MAX:
         raise WalRecordError("wal.malformed", entry_id, f"its body has {len(body)} bytes")
-    facts = orjson.loads(body)  # we wrote it, so it is JSON
-    wanted = {name: digest for name, part in _OUTSIDE if (digest := _digest(facts.get(part)))}
-    outside = {wanted.get(name, ""): data for name, data in fields.items() if name in b"eo"}
-    if sorted(wanted.values()) != sorted(outside) or any(
-        digest_of(data) != digest for digest, data in outside.items()
-    ):
+    try:
+        facts = orjson.loads(body)
+        outside = _outside(entry_id, fields, facts)
+        return Record(entry_id, body, about(facts, fields.get(b"o")), outside)
+    except (EntryError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WalRecordError("wal.malformed", entry_id, repr(error)) from error
+
+
+def _outside(
+    entry_id: str, fields: Mapping[bytes, bytes], facts: Mapping[str, Any]
+) -> Mapping[str, bytes]:
+    """Return what lies beside the body, if it is exactly what the body names."""
+    wanted = [_digest(facts.get("evidence")), _digest(facts.get("overflow"))]
+    found = [fields.get(b"e", b""), fields.get(b"o", b"")]
+    if not any(wanted) and not any(found):
+        return {}
+    if [digest_of(data) if data else "" for data in found] != wanted:
         raise WalRecordError("wal.malformed", entry_id, "its body names other evidence")
-    return Record(entry_id, body, facts, outside)
-
-
-_OUTSIDE: Final = ((b"e", "evidence"), (b"o", "overflow"))
+    return {digest: data for digest, data in zip(wanted, found, strict=True) if digest}
 
 
 def _digest(part: object) -> str:

@@ -111,7 +111,7 @@ class Shards:
         """Ask the node that a migrating key is moving to; the next one is asked as before."""
         for i in todo:
             redirect = replies[i]
-            if isinstance(redirect, AskError):
+            if isinstance(redirect, AskError) and not isinstance(redirect, MovedError):
                 asked = self._owner(commands[i])
                 assert isinstance(asked, Host), "an owner was asked, and redirected us"
                 lanes = self._lanes(Host(redirect.host or asked.name, redirect.port))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.settings import Settings
+from cluster.settings import load_settings
 from serve_app.cli.client import Client, ProblemError, base_url, errors, token_for
 from serve_app.cli.output import Format, console, show_rows
 
@@ -47,7 +47,7 @@ def remove(agent: Annotated[str, typer.Argument()], *, tenant: Tenant = "acme") 
 
 
 def _call(tenant: str, method: str, path: str, *, body: dict[str, Any] | None = None) -> Any:
-    settings = Settings()
+    settings = load_settings()
     token = token_for(settings, tenant=tenant, agent="admin", roles=("tenant_admin",))
     try:
         with Client(base_url(settings), token) as client:

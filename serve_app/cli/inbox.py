@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cluster.settings import Settings
+from cluster.settings import load_settings
 from serve_app.cli.client import Client, ProblemError, base_url, errors, token_for
 from serve_app.cli.output import Format, coloured, console, show_rows
 
@@ -90,7 +90,7 @@ def _line(decision: dict[str, Any]) -> None:
 
 
 def _client(tenant: str, agent: str, roles: tuple[str, ...] = ("agent",)) -> Client:
-    settings = Settings()
+    settings = load_settings()
     token = token_for(settings, tenant=tenant, agent=agent, roles=roles)
     return Client(base_url(settings), token)
 

@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator
 
 import typer
-from pydantic import ValidationError
 
 from cluster import session
 from cluster.clock import SystemClock
 from cluster.errors import ConfigurationError
-from cluster.identity.devkeys import mint_token
+from cluster.identity.devkeys import may_mint, mint_token
 from cluster.logs import configure
-from cluster.settings import Environment, Settings
+from cluster.settings import Settings, load_settings
 from serve_app.cli.client import errors
 from serve_app.cli.exits import Exit
 from serve_app.cli.haproxy import end_haproxy
@@ -57,12 +56,9 @@ def _running(settings: Settings) -> Iterator[str]:
 
 def _settings() -> Settings:
     try:
-        return Settings()
-    except ValidationError as error:
-        for item in error.errors(include_url=False):
-            errors.print(
-                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}", style="red"
-            )
+        return load_settings()
+    except ConfigurationError as error:
+        errors.print(str(error), style="red", highlight=False)
         raise typer.Exit(Exit.USAGE) from error
 
 
@@ -70,7 +66,7 @@ def _welcome(settings: Settings, dashboard: str) -> None:
     url = f"http://{settings.http_host}:{settings.http_port}"
     errors.print(f"\n  ACGS-2 governs at {url}   (API: {url}/docs)", highlight=False)
     errors.print(f"  Ray dashboard: http://{dashboard}\n", highlight=False)
-    if settings.env is Environment.DEV:
+    if may_mint(settings):
         token = mint_token(
             settings,
             tenant="acme",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.constants import CONSTITUTIONAL_HASH
-from cluster.settings import Settings
+from cluster.settings import Settings, load_settings
 from serve_app.cli.client import Client, ProblemError, base_url, errors, token_for
 from serve_app.cli.exits import OF_EFFECT, Exit
 from serve_app.cli.govern import govern_file
@@ -34,7 +34,7 @@ def send(  # noqa: PLR0913  # one parameter for each option of the command
     output: Output = Format.TABLE,
 ) -> None:
     """Send a message (or each line of a file) through the bus and show what was decided."""
-    settings = Settings()
+    settings = load_settings()
     with _client(settings, tenant, sender) as client:
         if file is not None:
             _send_file(client, file, to=to, limit=limit, form=output)
@@ -55,7 +55,7 @@ def decide(
     output: Output = Format.TABLE,
 ) -> None:
     """Ask for a decision without sending anything. Exits 0 allow, 3 deny, 4 held."""
-    with _client(Settings(), tenant, sender) as client:
+    with _client(load_settings(), tenant, sender) as client:
         body = _body(content, to=None, message_type=message_type, priority=priority)
         _one(client, "/v1/decisions", body, form=output)
 

@@ -10,7 +10,7 @@ import typer
 from cluster.clock import SystemClock
 from cluster.errors import ConfigurationError
 from cluster.identity.devkeys import mint_token
-from cluster.settings import Settings
+from cluster.settings import load_settings
 from serve_app.cli.client import errors
 from serve_app.cli.exits import Exit
 
@@ -29,7 +29,7 @@ def token(
     """Print a token signed by the development key (ACGS_ENV=dev only)."""
     try:
         minted = mint_token(
-            Settings(),
+            load_settings(),
             tenant=tenant,
             agent=sub,
             roles=tuple(role),

@@ -34,9 +34,11 @@ from pathlib import Path
 import pytest
 
 from cluster.breaker.circuit import Circuit, CircuitBreakerConfig
+from cluster.breaker.registry import CORE_SERVICES
 from cluster.settings import Settings
 from cluster.store.connect import open_store
 from cluster.store.embedded import EmbeddedValkey
+from cluster.store.folder import Folder
 from cluster.store.redis_store import RedisStore
 
 _SERIAL = itertools.count()
@@ -113,3 +115,31 @@ def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
     server.start()
     yield Valkey(server)
     server.kill()
+
+
+# For the tests of the embedded server itself; others have enough with `valkey`.
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    for folder in (tmp_path, *tmp_path.iterdir()):
+        for pid in Folder(folder).holders():
+            os.kill(pid, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def open_at(data_dir: Path, *, circuit: Circuit | None = None) -> AsyncIterator[RedisStore]:
+    circuit = circuit or Circuit("store", CORE_SERVICES["store"])
+    settings = Settings(data_dir=data_dir, redis_url=None)
+    async with open_store(settings, guard=lambda _name, call: circuit.run(call)) as store:
+        yield store
+
+
+@asynccontextmanager
+async def embedded_at(data_dir: Path, **options: float) -> AsyncIterator[EmbeddedValkey]:
+    valkey = EmbeddedValkey(data_dir, **options)
+    try:
+        yield valkey
+    finally:
+        await valkey.close()

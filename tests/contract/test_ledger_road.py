@@ -155,6 +155,17 @@ def test_a_repeated_message_gets_the_first_decision(valkey: Valkey, tmp_path: Pa
     asyncio.run(scenario())
 
 
+def test_an_append_whose_answer_got_lost_is_not_taken_for_a_repetition(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with valkey.store() as store:
+            recorder = a_recorder(store)
+            decision, message = a_pair(valkey.tenant())
+            first = await put(recorder, decision, message)
+            assert await put(recorder, decision, message) == first
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -350,6 +361,52 @@ def test_a_forged_record_stops_its_tenant_and_nobody_else(valkey: Valkey, tmp_pa
                 await put(recorder, *a_pair(tenant))
             await put(recorder, *a_pair(neighbour))
             assert status[neighbour].size == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"kind":"decision"}',
+        b'{"kind":"decision","decision":{},"evidence":{"digest":"sha256:00"}}',
+        b'{"kind":"key_rotation","key_rotation":{},"v":1}',
+        b'{"kind":"refusal","v":1,"x":"' + b"x" * 65_536 + b'"}',
+    ],
+)
+def test_a_record_with_our_mac_that_is_no_entry_stops_its_tenant_too(
+    valkey: Valkey, tmp_path: Path, body: bytes
+) -> None:
+    from actors.ledger.wal import mac
+
+    tenant = valkey.tenant()
+
+    async def scenario() -> None:
+        async with valkey.store() as store, a_sequencer(store, tmp_path) as sequencer:
+            proof = mac(SECRETS.wal_key, tenant, body)
+            await store.execute("XADD", keys.wal(tenant), "*", "b", body, "m", proof)
+            await store.execute("SADD", keys.TENANTS, tenant)
+            await settle(sequencer)
+            assert sequencer.status()[tenant].stopped_code == "wal.malformed"
+            assert sequencer.status()[tenant].size == 0
+
+    asyncio.run(scenario())
+
+
+def test_evidence_taken_out_of_a_record_stops_its_tenant(valkey: Valkey, tmp_path: Path) -> None:
+    tenant = valkey.tenant()
+
+    async def scenario() -> None:
+        async with valkey.store() as store, a_sequencer(store, tmp_path) as sequencer:
+            await put(a_recorder(store), *a_pair(tenant, content={"text": "x" * 50_000}))
+            ((_, fields),) = await store.execute("XRANGE", keys.wal(tenant), "-", "+")  # type: ignore[misc]
+            await store.execute("DEL", keys.wal(tenant))
+            await store.execute("XADD", keys.wal(tenant), "*", *fields[:4])
+            await settle(sequencer)
+            assert sequencer.status()[tenant].stopped_code == "wal.malformed"
 
     asyncio.run(scenario())
 

@@ -141,7 +141,7 @@ def test_a_dead_store_is_unavailable_within_the_deadline(own_valkey: Valkey) -> 
             await store.execute("PING")
             own_valkey.server.kill()
             began = time.monotonic()
-            with pytest.raises(StoreUnavailableError, match="within 200 ms; last: .*Connection refused|No such file"):
+            with pytest.raises(StoreUnavailableError, match=r"within 200 ms; last: .*refused"):
                 await store.execute("PING")
             assert time.monotonic() - began < 0.5
 

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from builders import NOW, MessageChanges, a_message, a_principal
 from cluster import constants
 from policies import admission
 from policies.admission import Limits, admit, check_shape, same_tenant
 from policies.errors import RefusalError
 from policies.message import Message
+
+from builders import NOW, MessageChanges, a_message, a_principal
 
 LIMITS = Limits()
 

@@ -531,6 +531,19 @@ def arguments() -> Iterator[Vector]:
     )
     yield Vector("no question", calls("search", {}), ["policy.argument_missing"])
     yield Vector(
+        "a question with force",
+        calls("search", {"query": "x", "force": True}),
+        ["policy.argument_unexpected"],
+    )
+    yield Vector(
+        "a question of 1001 letters",
+        calls("search", {"query": "x" * 1001}),
+        ["policy.argument_length"],
+    )
+    yield Vector(
+        "no results", calls("search", {"query": "x", "limit": 0}), ["policy.argument_range"]
+    )
+    yield Vector(
         "a question that is an object",
         calls("search", {"query": {"$ne": None}}),
         ["policy.argument_type"],
