@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
+import structlog
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from actors.keeper.actor import KeeperActor
 from actors.ledger.actor import LedgerActor
 from actors.mailbox.actor import MailboxActor
 from cluster.session import NAMESPACE
 from cluster.settings import Settings
+from policies.errors import GovernanceError
+
+log = structlog.get_logger(__name__)
 
 KEEPER: Final = "keeper"  # runs the embedded store
 LEDGER: Final = "ledger"  # turns the write-ahead stream into the signed tree
 MAILBOX: Final = "mailbox"  # repairs deliveries, sweeps leases and expiries
 
 _READY_TIMEOUT_S: Final = 60.0
+_STOP_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +45,17 @@ def seats(settings: Settings) -> tuple[Seat, ...]:
 def seat_all(settings: Settings, *, env: Mapping[str, str]) -> None:
     """Seat every actor that is not seated yet, and wait until each is ready.
 
-    Raises `ray.exceptions.RayActorError` with the actor's own error when one cannot start, such
-    as a ledger that does not verify.
+    Raises the actor's own GovernanceError when one cannot start, such as the TamperedError of a
+    ledger that does not verify.
     """
     for seat in seats(settings):
         handle = _seat(seat, settings, env=env)
-        ray.get(handle.ready.remote(), timeout=_READY_TIMEOUT_S)
+        try:
+            ray.get(handle.ready.remote(), timeout=_READY_TIMEOUT_S)
+        except RayTaskError as error:
+            if isinstance(error.cause, GovernanceError):
+                raise error.cause from None
+            raise
 
 
 def _seat(seat: Seat, settings: Settings, *, env: Mapping[str, str]) -> Any:
@@ -71,11 +82,17 @@ def find(name: str) -> Any:
 
 
 def dismiss_all(settings: Settings) -> None:
-    """Stop every actor in the reverse order: what others depend on leaves last."""
+    """Stop every actor in the reverse order: what others depend on leaves last.
+
+    One that is dead, restarting or stuck is ended all the same: its truth is in the store.
+    """
     for seat in reversed(seats(settings)):
         try:
             handle = find(seat.name)
         except ValueError:
             continue
-        ray.get(handle.stop.remote(), timeout=_READY_TIMEOUT_S)
+        try:
+            ray.get(handle.stop.remote(), timeout=_STOP_TIMEOUT_S)
+        except (RayActorError, RayTaskError, GetTimeoutError) as error:
+            log.warning("actor.not_stopped", actor=seat.name, error=type(error).__name__)
         ray.kill(handle, no_restart=True)

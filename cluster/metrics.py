@@ -69,6 +69,9 @@ metric_files.move_in()
 
 DECISIONS: Final = Counter("acgs_decisions_total", "Decisions recorded", ["effect", "lane"])
 REFUSALS: Final = Counter("acgs_refusals_total", "Requests refused, by problem code", ["code"])
+REFUSALS_UNRECORDED: Final = Counter(
+    "acgs_refusals_unrecorded_total", "Refusals that the ledger lacks: by rate or ledger", ["why"]
+)
 DECISION_LATENCY: Final = Histogram(
     "acgs_decision_latency_seconds", "From admission to decision", buckets=LATENCY_BUCKETS_S
 )

@@ -60,11 +60,10 @@ class Detector:
         misses = 0
         for match in self.pattern.finditer(low if self.lowered else text):
             span = self.accept(match, text)
+            misses += span is None
             if span is not None:
                 yield span
-                continue
-            misses += 1
-            if misses > MISSES_MAX:
+            elif misses > MISSES_MAX:
                 yield None
                 return
 

@@ -4,10 +4,11 @@ All strings are read as one page, so that each pattern runs once a message. Furt
 what strings say once they are folded or decoded; what is found there spans the whole string, or
 the whole encoded run. What stands over several strings is a finding in each of them.
 
-Laws: the same content gives the same findings in the same order; a finding never carries what it
-found; there are at most `FINDINGS_MAX` of each kind. Where more were seen, or where the scan gave
-up on a text too tangled to be read in time, a finding called `overflow` of that kind says so; its
-`end` counts what was left out, at least. A policy that refuses the kind refuses its overflow too.
+Laws: the same content gives the same findings in the same order, whatever the order of members,
+but for a phrase that is split over members side by side; a finding never carries what it found;
+there are at most `FINDINGS_MAX` of each kind. Where more were seen, or where the scan gave up on a
+text too tangled to be read in time, a finding called `overflow` of that kind says so; its `end`
+counts what was left out, at least. A policy that refuses the kind refuses its overflow too.
 """
 
 from __future__ import annotations
@@ -226,10 +227,13 @@ def _read(page: _Page, report: _Report) -> Iterator[_Seen]:
     text, low = page.text, _lower(page.text)
     for detector in worth_trying(text, low):
         for span in detector.spans(text, low):
-            if span is None or report.is_full(detector.kind):
+            if span is None:
+                report.leave_out(detector.kind)
+            elif report.is_full(detector.kind):
                 report.leave_out(detector.kind)
                 break
-            yield _Seen(detector.kind, detector.name, *span)
+            else:
+                yield _Seen(detector.kind, detector.name, *span)
     yield from _phrases(page, low, report)
 
 

@@ -71,8 +71,6 @@ def _row(steps: list[str]) -> str:
     for step in steps:
         if step.startswith("<"):
             row += f".{{0,{step[1:]}}}"
-        elif step.endswith("?"):
-            row += _any_of(step[:-1]) + "?"
         else:
             row += _any_of(step)
     return row

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from ray import serve
@@ -15,6 +16,7 @@ from cluster import metrics
 from cluster.session import metrics_dir, worker_environment
 from cluster.settings import Settings, load_settings
 from serve_app.deployments.gateway import Gateway
+from serve_app.wiring import open_engine, open_law
 
 APPLICATION = "acgs"
 # Ray's access log costs a tenth of a request; what we count is in /metrics.
@@ -29,6 +31,7 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
     if args:
         raise ValueError(f"set these in the environment instead of passing them: {sorted(args)}")
     settings = load_settings()
+    asyncio.run(_try_law(settings))
     env = worker_environment(settings)
     metrics_dir(settings).mkdir(parents=True, exist_ok=True)
     roster.seat_all(settings, env=env)
@@ -39,7 +42,7 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
         max_ongoing_requests=2 * (settings.ongoing_requests_max + settings.waiting_requests_max),
         max_queued_requests=settings.queued_requests_max,
         logging_config=_QUIET,
-        health_check_period_s=2,
+        health_check_period_s=0.5,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=20,
         graceful_shutdown_wait_loop_s=0.5,
@@ -56,7 +59,7 @@ def run(settings: Settings) -> None:
         http_options={
             "host": settings.http_host,
             "port": settings.http_port,
-            "request_timeout_s": 60,
+            "request_timeout_s": 330,  # above the longest answer: a stream of 300 s
         },
         logging_config=_QUIET,
     )
@@ -64,6 +67,18 @@ def run(settings: Settings) -> None:
 
 
 def stop(settings: Settings) -> None:
-    """Drain the gateway, then dismiss the actors; the store is the last to leave."""
+    """Drain the gateway, then dismiss the actors; the store is the last to leave.
+
+    The application goes before Serve does: Serve's own shutdown would end HAProxy, and with it
+    every request under way, while the replicas still work on them.
+    """
+    serve.delete(APPLICATION)
     serve.shutdown()  # type: ignore[no-untyped-call]  # theirs
     roster.dismiss_all(settings)
+
+
+async def _try_law(settings: Settings) -> None:
+    """Open the law that replicas will judge under, so that a fault in it is said at once."""
+    open_law(settings)
+    engine = await open_engine(settings)
+    await engine.close()

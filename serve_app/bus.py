@@ -123,7 +123,8 @@ class Bus:
         )
         recorded = await self._recorder.append(decision, message, release=release)
         await self._act(release, recorded)
-        self._meter.decided(recorded.decision, self._clock.monotonic_s() - started_s)
+        if not recorded.replayed:
+            self._meter.decided(recorded.decision, self._clock.monotonic_s() - started_s)
         return recorded
 
     async def _admit(self, principal: Principal, message: Message, *, delivers: bool) -> None:

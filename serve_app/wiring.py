@@ -36,6 +36,7 @@ from policies.errors import DependencyError
 from policies.impact import ImpactTable
 from policies.rate import RateTable
 from policies.settlement import SettlementLaw
+from serve_app.api.refusals import Refusals
 from serve_app.api.services import Check, Services
 from serve_app.bus import Bus, Gate, Law
 from serve_app.judges.cache import VerdictCache
@@ -121,6 +122,7 @@ async def _open_rest(
         recorder=recorder,
         reader=reader,
         mailboxes=mailboxes,
+        refusals=_refusals(recorder, settings, clock),
         meter=meter,
         checks=_checks(store, engine, controls=controls, reader=reader),
     )
@@ -163,6 +165,15 @@ def _open_mailboxes(
 def _gate(settings: Settings, controls: ControlsBoard) -> Gate:
     rates = RateTable(rate_s=settings.rate_per_agent_s, burst=settings.rate_burst)
     return Gate(controls=controls.current, rates=rates)
+
+
+def _refusals(recorder: LedgerRecorder, settings: Settings, clock: Clock) -> Refusals:
+    return Refusals(
+        recorder,
+        clock=clock,
+        rates=RateTable(rate_s=settings.rate_per_agent_s, burst=settings.rate_burst),
+        on_lost=lambda why: metrics.REFUSALS_UNRECORDED.labels(why).inc(),
+    )
 
 
 def _judge(engine: PolicyEngine, settings: Settings, clock: Clock) -> PolicyJudge:

@@ -139,9 +139,17 @@ class LedgerRecorder:
         return await self._archive.recorded(tenant, decision_id) if self._archive else None
 
     async def refuse(
-        self, principal: Principal, *, code: str, request_digest: str, message_id: str | None = None
+        self,
+        principal: Principal,
+        *,
+        code: str,
+        request_digest: str | None,
+        message_id: str | None = None,
     ) -> Receipt:
-        """Record that a request was refused before it could be judged; never what it said."""
+        """Record that a request was refused before it could be judged; never what it said.
+
+        `request_digest` is None when it was refused before its body was read.
+        """
         facts = {
             "tenant": principal.tenant,
             "agent": principal.agent,

@@ -37,6 +37,7 @@ from policies.errors import DependencyError, RefusalError
 from policies.message import BROADCAST, Message
 from policies.parcel import DamagedParcelError, open_parcel, parcel
 
+CURSOR_DIGITS_MAX: Final = 18  # what the store can count to
 FAN_HOP: Final = 128  # recipients of a broadcast that are under way at the same time
 KNOWN_S: Final = 1.0  # how long a registered agent is believed to be registered
 KNOWN_MAX: Final = 16_384
@@ -230,7 +231,8 @@ class Mailboxes:
         """
         _check("limit", limit, low=1, high=RECEIVE_MAX)
         place, dash, rest = (after or "0-0").partition("-")
-        if not (dash and place.isdecimal() and place.isascii() and rest == "0"):
+        sound = place.isdecimal() and place.isascii() and len(place) <= CURSOR_DIGITS_MAX
+        if not (dash and sound and rest == "0"):
             raise RefusalError("mailbox.bad_cursor", "this is no cursor of this list", 422)
         cursor = f"{place}-0"
         while letters := await self._boxes.dead_letters(Address(tenant, agent), cursor, limit):

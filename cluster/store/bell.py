@@ -121,9 +121,13 @@ class Bell:
     def _leave(self, name: str, channel: _Channel) -> None:
         if not channel.waiters and self._channels.get(name) is channel:
             del self._channels[name]
-            task = asyncio.create_task(self._say("UNSUBSCRIBE", name))
+            task = asyncio.create_task(self._say_goodbye(name))
             self._goodbyes.add(task)
             task.add_done_callback(self._goodbyes.discard)
+
+    async def _say_goodbye(self, name: str) -> None:
+        if name not in self._channels:  # nobody came in between
+            await self._say("UNSUBSCRIBE", name)
 
     async def _say(self, *words: str) -> None:
         """Tell the server; when that fails the listener notices, and says everything again."""

@@ -185,7 +185,7 @@ class EmbeddedValkey:
         return True
 
     def _start(self, lock: int, last: Launch | None) -> Launch:
-        """Start the server, mended if the last start failed; closes our hold on the lock.
+        """Start the server, once more after a start that failed; closes our hold on the lock.
 
         In a thread, which a cancelled caller leaves to finish what it began.
         """
@@ -193,7 +193,7 @@ class EmbeddedValkey:
             failed = last is not None and not last.served
             if last is not None and failed:
                 self._mend(last)
-            return launch(self.folder, lock, options=_OPTIONS, mended=failed)
+            return launch(self.folder, lock, options=_OPTIONS, again=failed)
         finally:
             os.close(lock)
 
@@ -213,10 +213,12 @@ class EmbeddedValkey:
         return [] if any(is_leader(pid) for pid in holders) else holders
 
     def _mend(self, failed: Launch) -> None:
-        """Cut off what kept a server from starting, or raise what a human must know."""
-        tail = None if failed.mended else find_tail(self.folder, server=program())
-        if tail is None:
+        """Cut off what may have kept a server from starting, or raise what a human must know."""
+        if failed.again:
             raise StoreUnavailableError(f"the embedded server did not start: {failed.words()}")
+        tail = find_tail(self.folder, server=program())
+        if tail is None:
+            return  # perhaps it was only killed at its start
         copy = cut(self.folder, tail)
         log.error(
             "store.tail_cut",

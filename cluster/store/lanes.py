@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 Command: TypeAlias = tuple[str | bytes | int | float, ...]
@@ -39,6 +40,9 @@ class Lanes:
             generation = self._generation
             try:
                 connection = await self._take()
+            except ResponseError as error:
+                # Refused at the door, as for a database that is not there: nothing was asked yet.
+                return [LostConnectionError(f"cannot connect: {error}")] * len(packed)
             except (RedisError, OSError) as error:
                 return [error] * len(packed)
             try:

@@ -28,11 +28,11 @@ _WORDS_MAX: Final = 2000
 
 @dataclass(slots=True)
 class Launch:
-    """A start of the server by us: whether its data was cut for it, whether it came to serve."""
+    """A start of the server by us: whether the one before it failed, whether it came to serve."""
 
     log: Path
     log_offset: int
-    mended: bool
+    again: bool
     served: bool = False
 
     def words(self) -> str:
@@ -50,7 +50,7 @@ def program() -> Path:
     return path
 
 
-def launch(folder: Folder, lock: int, *, options: Mapping[str, str], mended: bool) -> Launch:
+def launch(folder: Folder, lock: int, *, options: Mapping[str, str], again: bool) -> Launch:
     """Start a server in the folder, which inherits the lock; returns when it is on its own."""
     settings = {
         **options,
@@ -80,7 +80,7 @@ def launch(folder: Folder, lock: int, *, options: Mapping[str, str], mended: boo
         said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
         detail = f"the embedded server was not started: {said or error}"
         raise StoreUnavailableError(detail) from error
-    return Launch(folder.log, offset, mended)
+    return Launch(folder.log, offset, again)
 
 
 def _rotate(log: Path) -> int:

@@ -12,9 +12,10 @@ from policies.errors import RefusalError
 from policies.principal import Principal
 from serve_app.api.auth import caller, identify, services
 from serve_app.api.bodies import read_json
+from serve_app.api.fields import Id
 from serve_app.api.openapi import body as openapi_body
 from serve_app.api.openapi import problems
-from serve_app.api.schemas import AgentIn, AgentOut, AgentPage, HeartbeatOut, Id
+from serve_app.api.schemas import AgentIn, AgentOut, AgentPage, HeartbeatOut
 from serve_app.api.views import time_text
 
 router = APIRouter(tags=["agents"])
@@ -29,14 +30,14 @@ AgentId = Annotated[Id, Path(description="the agent's id within your tenant")]
     response_model=AgentOut,
     responses={
         201: {"model": AgentOut, "description": "Registered"},
-        **problems(400, 401, 403, 409, 413, 415, 422, 503),
+        **problems(400, 401, 403, 408, 409, 413, 415, 422, 503),
     },
     openapi_extra=openapi_body(AgentIn),
 )
 async def register(request: Request, agent_id: AgentId) -> Response:
     """Register an agent or change its registration. An agent may register itself."""
     principal = await _manager_or_self(request, agent_id)
-    body, _ = await read_json(request, AgentIn, limit=_PROFILE_BYTES_MAX)
+    body = (await read_json(request, AgentIn, limit=_PROFILE_BYTES_MAX)).said
     profile = Profile(
         agent_type=body.agent_type,
         capabilities=tuple(body.capabilities),

@@ -26,8 +26,18 @@ from serve_app.api import (
     problems,
 )
 from serve_app.api.context import RequestContext
-from serve_app.api.schemas import BatchIn, MessageIn
+from serve_app.api.schemas import (
+    AgentIn,
+    BatchIn,
+    ExtendIn,
+    KillIn,
+    MessageIn,
+    NackIn,
+    RevokeIn,
+)
 from serve_app.api.services import Services
+
+_BODIES: Final = (MessageIn, BatchIn, AgentIn, NackIn, ExtendIn, KillIn, RevokeIn)
 
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 
@@ -60,12 +70,13 @@ def create_api(open_services: OpenServices, *, echo_request_id: bool = False) ->
         version=version("acgs-agent-bus"),
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # a path is right or it is not found
         middleware=[Middleware(RequestContext, echo=echo_request_id)],
     )
     for room in (messages, agents, mailbox, ledger, constitution, controls, health):
         app.include_router(room.router)
     _answer_errors(app)
-    openapi.install(app, (MessageIn, BatchIn))
+    openapi.install(app, _BODIES)
     return app
 
 

@@ -30,9 +30,7 @@ async def identify(request: Request) -> Principal:
     Raises RefusalError with 401 or 403, DependencyError when identity cannot be checked.
     """
     principal = await verified(request)
-    refusal = services(request).controls.current().refusal(principal, None)
-    if refusal is not None:
-        raise refusal
+    require_free(request, principal)
     return principal
 
 
@@ -41,6 +39,13 @@ async def caller(request: Request, scope: str) -> Principal:
     principal = await identify(request)
     require(principal, scope)
     return principal
+
+
+def require_free(request: Request, principal: Principal) -> None:
+    """Refuse with 403 a caller whom an operator stopped."""
+    refusal = services(request).controls.current().refusal(principal, None)
+    if refusal is not None:
+        raise refusal
 
 
 def require(principal: Principal, scope: str) -> None:

@@ -6,12 +6,18 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from serve_app.api.auth import services
+from serve_app.api.openapi import problems
 from serve_app.api.schemas import ConstitutionOut
 
 router = APIRouter(tags=["constitution"])
 
 
-@router.get("/v1/constitution", operation_id="getConstitution", response_model=ConstitutionOut)
+@router.get(
+    "/v1/constitution",
+    operation_id="getConstitution",
+    response_model=ConstitutionOut,
+    responses=problems(503),
+)
 async def get_constitution(request: Request) -> Response:
     """Return the principles in force, which rules enforce them, and their digest."""
     law = services(request).constitution

@@ -21,7 +21,7 @@ router = APIRouter(tags=["operations"])
 log = structlog.get_logger(__name__)
 
 _BODY_BYTES_MAX: Final = 64 * 1024
-_PROBLEMS: Final = problems(400, 401, 403, 409, 413, 415, 422, 503)
+_PROBLEMS: Final = problems(400, 401, 403, 408, 409, 413, 415, 422, 503)
 
 
 @router.post(
@@ -34,7 +34,7 @@ _PROBLEMS: Final = problems(400, 401, 403, 409, 413, 415, 422, 503)
 async def kill(request: Request) -> Response:
     """Stop all that matches the scope; an empty scope stops everything."""
     principal = await _operator(request)
-    body, _ = await read_json(request, KillIn, limit=_BODY_BYTES_MAX)
+    body = (await read_json(request, KillIn, limit=_BODY_BYTES_MAX)).said
     stopped = await services(request).controls.kill(
         _scope(body.scope), reason=body.reason, by=principal.agent
     )
@@ -57,7 +57,7 @@ async def kill(request: Request) -> Response:
 async def release(request: Request) -> Response:
     """Release exactly this scope; narrower and wider kills stand."""
     principal = await _operator(request)
-    body, _ = await read_json(request, KillIn, limit=_BODY_BYTES_MAX)
+    body = (await read_json(request, KillIn, limit=_BODY_BYTES_MAX)).said
     was_stopped = await services(request).controls.release(_scope(body.scope))
     log.warning("control.release_reason", by=principal.agent, reason=body.reason)
     return _json({"released": was_stopped})
@@ -73,7 +73,7 @@ async def release(request: Request) -> Response:
 async def revoke(request: Request) -> Response:
     """Revoke a token by its `jti`, or every token of an agent."""
     await _operator(request)
-    body, _ = await read_json(request, RevokeIn, limit=_BODY_BYTES_MAX)
+    body = (await read_json(request, RevokeIn, limit=_BODY_BYTES_MAX)).said
     board = services(request).controls
     if body.jti is not None and body.until is not None:
         await board.revoke_token(body.jti, body.until.timestamp())

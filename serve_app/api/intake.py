@@ -71,4 +71,9 @@ def _expiry(body: MessageIn, *, now: datetime, limits: Limits) -> datetime:
         raise RefusalError(
             "message.expiry_without_zone", "expires_at needs a time zone, such as a final Z", 422
         )
-    return body.expires_at.astimezone(UTC)
+    try:
+        return body.expires_at.astimezone(UTC)
+    except OverflowError:
+        raise RefusalError(
+            "message.ttl_out_of_range", "expires_at is at the end of the calendar", 422
+        ) from None

@@ -19,8 +19,9 @@ from actors.ledger.view import Inclusion
 from policies.errors import DependencyError, RefusalError
 from policies.principal import Principal
 from serve_app.api.auth import caller, services
+from serve_app.api.fields import Handle, Id
 from serve_app.api.openapi import Responses, problems
-from serve_app.api.schemas import ConsistencyOut, Handle, Id, ProofOut
+from serve_app.api.schemas import ConsistencyOut, ProofOut
 
 router = APIRouter(tags=["ledger"])
 
@@ -105,7 +106,7 @@ async def tenant_rotation(
     response_class=PlainTextResponse,
     responses={
         200: {"description": "Verifier keys, newest first", "content": {"text/plain": {}}},
-        **problems(422),
+        **problems(422, 503),
     },
 )
 async def ledger_key(

@@ -17,13 +17,13 @@ from policies.principal import Principal
 from serve_app.api import problems
 from serve_app.api.auth import caller, services
 from serve_app.api.bodies import read_json
+from serve_app.api.fields import Handle
 from serve_app.api.openapi import body as openapi_body
 from serve_app.api.openapi import problems as openapi_problems
 from serve_app.api.schemas import (
     DeadLetterPage,
     ExtendedOut,
     ExtendIn,
-    Handle,
     MailboxOut,
     NackIn,
 )
@@ -34,9 +34,10 @@ router = APIRouter(tags=["mailboxes"])
 _BODY_BYTES_MAX: Final = 64 * 1024
 _HEARTBEAT_S: Final = 15.0
 _STREAM_BATCH: Final = 10
+_STREAM_MAX_S: Final = 300.0
 LeaseId = Annotated[str, Path(max_length=64, description="as received")]
 LeaseSeconds = Annotated[int, Query(ge=1, le=3600, description="how long they are yours")]
-_SETTLING: Final = openapi_problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
+_SETTLING: Final = openapi_problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
 
 
 @router.get(
@@ -132,7 +133,7 @@ async def ack(request: Request, lease_id: LeaseId) -> Response:
 async def nack(request: Request, lease_id: LeaseId) -> Response:
     """Say that this attempt failed; the message comes again later, or becomes a dead letter."""
     principal = await caller(request, "messages:receive")
-    body, _ = await read_json(request, NackIn, limit=_BODY_BYTES_MAX)
+    body = (await read_json(request, NackIn, limit=_BODY_BYTES_MAX)).said
     await services(request).mailboxes.nack(
         principal.tenant,
         principal.agent,
@@ -153,7 +154,7 @@ async def nack(request: Request, lease_id: LeaseId) -> Response:
 async def extend(request: Request, lease_id: LeaseId) -> Response:
     """Hold the message for longer, from now."""
     principal = await caller(request, "messages:receive")
-    body, _ = await read_json(request, ExtendIn, limit=_BODY_BYTES_MAX)
+    body = (await read_json(request, ExtendIn, limit=_BODY_BYTES_MAX)).said
     ends = await services(request).mailboxes.extend(
         principal.tenant, principal.agent, lease_id, lease_s=body.lease_s
     )
@@ -161,10 +162,14 @@ async def extend(request: Request, lease_id: LeaseId) -> Response:
 
 
 async def _events(request: Request, principal: Principal, *, lease_s: int) -> AsyncIterator[bytes]:
-    """Yield messages as they come, a comment each 15 s, and a problem if receiving fails."""
-    mailboxes = services(request).mailboxes
+    """Yield messages as they come, a comment each 15 s, and a problem if receiving fails.
+
+    Ends after 300 s; whoever listens connects again, as server-sent events do by themselves.
+    """
+    here = services(request)
+    mailboxes, ends_s = here.mailboxes, here.clock.monotonic_s() + _STREAM_MAX_S
     yield b"retry: 1000\n\n"
-    while not await request.is_disconnected():
+    while here.clock.monotonic_s() < ends_s and not await request.is_disconnected():
         try:
             envelopes = await mailboxes.receive(
                 principal.tenant,
@@ -183,10 +188,7 @@ async def _events(request: Request, principal: Principal, *, lease_s: int) -> As
         if not envelopes:
             yield b": still here\n\n"
         for envelope in envelopes:
-            data = orjson.dumps(_envelope(envelope))
-            yield (
-                b"event: message\nid: " + envelope.lease_id.encode() + b"\ndata: " + data + b"\n\n"
-            )
+            yield _event(envelope)
 
 
 def _event(envelope: Envelope) -> bytes:

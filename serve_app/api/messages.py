@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import JsonValue, ValidationError
+from pydantic import AwareDatetime, JsonValue, ValidationError
 
 from policies.decision import Effect, Recorded
 from policies.errors import DependencyError, GovernanceError, RefusalError
 from policies.principal import Principal
 from serve_app.api import problems
-from serve_app.api.auth import caller, services
-from serve_app.api.bodies import BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, read_json
+from serve_app.api.auth import caller, require, require_free, services, verified
+from serve_app.api.bodies import BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, Body, read_json
+from serve_app.api.fields import Handle, Id, TimeText
 from serve_app.api.intake import to_message
 from serve_app.api.openapi import body as openapi_body
 from serve_app.api.openapi import problems as openapi_problems
@@ -25,8 +26,6 @@ from serve_app.api.schemas import (
     BatchOut,
     DecisionOut,
     DecisionPage,
-    Handle,
-    Id,
     MessageIn,
     RecordedDecisionOut,
 )
@@ -37,7 +36,7 @@ router = APIRouter(tags=["messages and decisions"])
 
 _WAIT_MAX_S: Final = 30.0
 _BATCH_CONCURRENCY: Final = 64
-_REFUSALS: Final = openapi_problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
+_REFUSALS: Final = openapi_problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
 Prefer = Annotated[
     str | None,
     Header(description="`wait=2` waits up to 2 s until the entry is in the signed tree"),
@@ -53,7 +52,7 @@ Prefer = Annotated[
 )
 async def send_message(request: Request, prefer: Prefer = None) -> Response:
     """Govern one message, and deliver it if it is allowed."""
-    principal = await caller(request, "messages:send")
+    principal = await _sender(request, "messages:send")
     return await _govern(request, principal, delivers=True, prefer=prefer)
 
 
@@ -66,7 +65,7 @@ async def send_message(request: Request, prefer: Prefer = None) -> Response:
 )
 async def make_decision(request: Request, prefer: Prefer = None) -> Response:
     """Govern one message without delivering it: the caller acts, or does not."""
-    principal = await caller(request, "decisions:make")
+    principal = await _sender(request, "decisions:make")
     return await _govern(request, principal, delivers=False, prefer=prefer)
 
 
@@ -74,25 +73,25 @@ async def make_decision(request: Request, prefer: Prefer = None) -> Response:
     "/v1/messages:batch",
     operation_id="sendMessages",
     response_model=BatchOut,
-    responses=openapi_problems(400, 401, 403, 413, 415, 422, 503),
+    responses=openapi_problems(400, 401, 403, 408, 413, 415, 422, 503),
     openapi_extra=openapi_body(BatchIn),
 )
 async def send_messages(request: Request, prefer: Prefer = None) -> Response:
     """Govern up to 1000 messages; each is judged on its own, and a bad one fails alone."""
-    principal = await caller(request, "messages:send")
-    batch, _ = await read_json(request, BatchIn, limit=BATCH_BYTES_MAX)
+    principal = await _sender(request, "messages:send")
+    items = (await read_json(request, BatchIn, limit=BATCH_BYTES_MAX)).said.messages
     slots = asyncio.Semaphore(_BATCH_CONCURRENCY)
-    results: list[dict[str, object]] = [{} for _ in batch.messages]
+    answers: dict[int, Recorded | dict[str, object]] = {}
 
     async def in_order(places: list[int]) -> None:
         async with slots:
             for place in places:
-                results[place] = await _one_of_batch(
-                    request, principal, item=batch.messages[place], wait_s=_wait_s(prefer)
-                )
+                answers[place] = await _one_of_batch(request, principal, item=items[place])
 
-    await asyncio.gather(*(in_order(places) for places in _conversations(batch.messages)))
-    return _json({"results": results})
+    await asyncio.gather(*(in_order(places) for places in _conversations(items)))
+    here, wait_s = services(request), _wait_s(prefer)
+    views = [_view(here, answers[place], wait_s=wait_s) for place in range(len(items))]
+    return _json({"results": await asyncio.gather(*views)})
 
 
 @router.get(
@@ -104,7 +103,7 @@ async def send_messages(request: Request, prefer: Prefer = None) -> Response:
 async def list_decisions(
     request: Request,
     *,
-    since: Annotated[datetime | None, Query()] = None,
+    since: Annotated[Annotated[AwareDatetime, TimeText] | None, Query()] = None,
     effect: Annotated[Effect | None, Query()] = None,
     agent: Annotated[Id | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -152,43 +151,74 @@ async def _govern(
     request: Request, principal: Principal, *, delivers: bool, prefer: str | None
 ) -> Response:
     here = services(request)
-    body, size = await read_json(request, MessageIn, limit=MESSAGE_BYTES_MAX)
-    recorded = await _submit(here, principal, body=body, size=size, delivers=delivers)
+    asked = await read_json(request, MessageIn, limit=MESSAGE_BYTES_MAX)
+    recorded = await _submit(here, principal, asked=asked, delivers=delivers)
     recorded = await _settled(here, recorded, wait_s=_wait_s(prefer))
     headers = {"Idempotency-Replayed": "true"} if recorded.replayed else None
     return _json(decision_view(recorded), headers)
 
 
+async def _sender(request: Request, scope: str) -> Principal:
+    """Return the caller; if it proved who it is and is refused, that goes into the ledger."""
+    principal = await verified(request)
+    try:
+        require_free(request, principal)
+        require(principal, scope)
+    except RefusalError as error:
+        await services(request).refusals.record(principal, error)
+        raise
+    return principal
+
+
 async def _submit(
-    here: Services, principal: Principal, *, body: MessageIn, size: int, delivers: bool
+    here: Services, principal: Principal, *, asked: Body[MessageIn], delivers: bool
 ) -> Recorded:
-    message = to_message(body, principal, size=size, now=here.clock.now(), limits=here.law.limits)
-    return await here.bus.submit(principal, message, delivers=delivers)
+    try:
+        message = to_message(
+            asked.said,
+            principal,
+            size=len(asked.raw),
+            now=here.clock.now(),
+            limits=here.law.limits,
+        )
+        return await here.bus.submit(principal, message, delivers=delivers)
+    except RefusalError as error:
+        await here.refusals.record(
+            principal, error, request_digest=asked.digest, message_id=asked.said.message_id
+        )
+        raise
 
 
 async def _one_of_batch(
-    request: Request, principal: Principal, *, item: JsonValue, wait_s: float | None
-) -> dict[str, object]:
+    request: Request, principal: Principal, *, item: JsonValue
+) -> Recorded | dict[str, object]:
     here = services(request)
     request_id = problems.request_id(request)
     try:
-        size = _bounded_size(item)
-        body = MessageIn.model_validate(item)
-        recorded = await _submit(here, principal, body=body, size=size, delivers=True)
-        return decision_view(await _settled(here, recorded, wait_s=wait_s))
+        asked = Body(MessageIn.model_validate(item), _bounded(item))
+        return await _submit(here, principal, asked=asked, delivers=True)
     except ValidationError as error:
         return problems.of_fields(error, request_id=request_id)
-    except (TypeError, orjson.JSONEncodeError) as error:
-        return problems.document(422, "message.unencodable", str(error), request_id=request_id)
     except (RefusalError, DependencyError) as error:
         return _counted(here, error, request_id=request_id)
 
 
-def _bounded_size(item: JsonValue) -> int:
-    size = len(orjson.dumps(item))
-    if size > MESSAGE_BYTES_MAX:
+def _bounded(item: JsonValue) -> bytes:
+    try:
+        raw = orjson.dumps(item)
+    except TypeError:  # an integer beyond 64 bits; what is wrong with it is said where it is read
+        raw = json.dumps(item).encode()
+    if len(raw) > MESSAGE_BYTES_MAX:
         raise RefusalError("message.too_large", "this message is over 1 MiB", 413)
-    return size
+    return raw
+
+
+async def _view(
+    here: Services, answer: Recorded | dict[str, object], *, wait_s: float | None
+) -> dict[str, object]:
+    if isinstance(answer, dict):
+        return answer
+    return decision_view(await _settled(here, answer, wait_s=wait_s))
 
 
 def _counted(here: Services, error: GovernanceError, *, request_id: str) -> dict[str, object]:
@@ -210,7 +240,7 @@ def _wait_s(prefer: str | None) -> float | None:
     """Read RFC 7240 `wait`; preferences that we do not know are ignored, as it says."""
     for preference in (prefer or "").split(","):
         name, _, value = preference.strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
+        if name.strip().lower() == "wait" and value.strip().isdecimal():
             return min(float(value), _WAIT_MAX_S)
     return None
 

@@ -20,6 +20,7 @@ _MEANING: Final = {
     401: "No token, or one that is not accepted",
     403: "Wrong scope, tenant or sender",
     404: "Not found",
+    408: "The body came too slowly",
     409: "Conflicts with what is already recorded",
     413: "Over 1 MiB",
     415: "Not application/json",
@@ -77,4 +78,15 @@ def _document(app: FastAPI, models: tuple[type[BaseModel], ...]) -> dict[str, An
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }
+    _lock(document)
     return document
+
+
+def _lock(document: dict[str, Any]) -> None:
+    """Say which operations need a token: those that may answer 401."""
+    for path, operations in document["paths"].items():
+        # The root log's hashes are public; only its entries, by the same path, need a token.
+        public = [{}] if path == "/tile/{path}" else []
+        for operation in operations.values():
+            if "401" in operation["responses"]:
+                operation["security"] = [{"bearer": []}, *public]

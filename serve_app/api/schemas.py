@@ -7,8 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     StringConstraints,
@@ -17,24 +15,17 @@ from pydantic import (
 
 from policies.decision import Effect, Lane
 from policies.message import MessageType
-
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{1,63}$")]
-Handle = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Recipient = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9][a-z0-9_-]{1,63})$")]
-PriorityWord = Literal["low", "normal", "high", "critical"]
-
-
-class Strict(BaseModel):
-    """A request body: unknown fields are refused, wrong types are not coerced."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Answer(BaseModel):
-    """A response body."""
-
-    model_config = ConfigDict(frozen=True)
+from serve_app.api.fields import (
+    Answer,
+    Digest,
+    Handle,
+    Id,
+    Number,
+    PriorityWord,
+    Recipient,
+    Strict,
+    TimeText,
+)
 
 
 class MessageIn(Strict):
@@ -54,8 +45,10 @@ class MessageIn(Strict):
     priority: PriorityWord = "normal"
     constitutional_hash: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     content: dict[str, JsonValue]
-    ttl_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] | None = None
-    expires_at: datetime | None = Field(None, description="may stand instead of ttl_seconds")
+    ttl_seconds: Annotated[int, Field(ge=1, le=7 * 86_400), Number] | None = None
+    expires_at: Annotated[datetime, TimeText] | None = Field(
+        None, description="may stand instead of ttl_seconds"
+    )
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -298,13 +291,13 @@ class NackIn(Strict):
     """Why this attempt failed, and when to try again (else 1 s, doubling, up to 300 s)."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-    retry_in_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    retry_in_s: Annotated[float, Field(ge=0, le=3600), Number] | None = None
 
 
 class ExtendIn(Strict):
     """How long to hold the message, from now."""
 
-    lease_s: Annotated[int, Field(ge=1, le=3600)] = 30
+    lease_s: Annotated[int, Field(ge=1, le=3600), Number] = 30
 
 
 class ExtendedOut(Answer):
@@ -391,7 +384,7 @@ class RevokeIn(Strict):
     """Either `jti` with `until` (when the token ends), or `tenant` with `agent`."""
 
     jti: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
-    until: AwareDatetime | None = None
+    until: Annotated[AwareDatetime, TimeText] | None = None
     tenant: Id | None = None
     agent: Id | None = None
 

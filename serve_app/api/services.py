@@ -13,6 +13,7 @@ from cluster.controls_board import ControlsBoard
 from cluster.identity.verifier import TokenVerifier
 from cluster.settings import Settings
 from policies.constitution import Constitution
+from serve_app.api.refusals import Refusals
 from serve_app.bus import Bus, Law
 from serve_app.ports import Meter
 
@@ -35,6 +36,7 @@ class Services:
     recorder: LedgerRecorder
     reader: LedgerReader
     mailboxes: Mailboxes
+    refusals: Refusals
     meter: Meter
     checks: Mapping[str, Check]
 

@@ -2,59 +2,51 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 import httpx
-import typer
-from rich.console import Console
 
-from cluster.clock import SystemClock
-from cluster.identity.devkeys import mint_token
-from cluster.settings import Environment, Settings
 from serve_app.cli.exits import Exit
 
-errors = Console(stderr=True)
-
-_TIMEOUT_S: Final = 40.0
+_TIMEOUT_S: Final = 70.0  # above the bus's own 60 s, so that it is the bus that says no
 _BUSY_RETRIES: Final = 5
+_BUSY_WAIT_MAX_S: Final = 30.0
+
+# What to do about a code, where the command knows more than the bus does.
+_ADVICE: Final = {
+    "agent.unknown": "register it: acgs agents register NAME",
+    "auth.scope_missing": "the token's role does not carry it; see `acgs token --help`",
+    "auth.key_unknown": "the bus trusts other keys than the one that signed this token: run the "
+    "command with the bus's own ACGS_DATA_DIR, or set ACGS_TOKEN",
+}
+_TOKEN_ADVICE: Final = "set ACGS_TOKEN to a fresh token, or unset it to have one minted here"
 
 
 class ProblemError(Exception):
-    """The bus answered with a problem document, or not at all."""
+    """The bus answered with a problem document, or not at all (status 0)."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(status, code, detail)
+    def __init__(
+        self, status: int, code: str, detail: str, fields: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        super().__init__(status, code, detail, fields)
         self.status = status
         self.code = code
         self.detail = detail
+        self.fields = fields
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.detail}"
+        advice = _ADVICE.get(self.code, _TOKEN_ADVICE if self.status == 401 else "")
+        wrong = [f"  {_path(field['loc'])}: {field['msg']}" for field in self.fields]
+        return "\n".join([f"{self.code}: {self.detail}", *wrong, *([advice] if advice else [])])
 
     @property
     def exit(self) -> Exit:
         """The exit status that this problem calls for."""
-        return Exit.UNAVAILABLE if self.status in (0, 503) else Exit.REFUSED
-
-
-def base_url(settings: Settings) -> str:
-    """Where the bus answers: ACGS_URL, or the host and port of the settings."""
-    return os.environ.get("ACGS_URL") or f"http://{settings.http_host}:{settings.http_port}"
-
-
-def token_for(settings: Settings, *, tenant: str, agent: str, roles: tuple[str, ...]) -> str:
-    """Return ACGS_TOKEN, or in dev a fresh token of this identity."""
-    given = os.environ.get("ACGS_TOKEN")
-    if given:
-        return given
-    if settings.env is not Environment.DEV:
-        raise typer.BadParameter("set ACGS_TOKEN: only ACGS_ENV=dev mints its own tokens")
-    return mint_token(
-        settings, tenant=tenant, agent=agent, roles=roles, ttl_s=3600, now=SystemClock().now()
-    )
+        if self.status in (0, 503):
+            return Exit.UNAVAILABLE
+        return Exit.REFUSED if 400 <= self.status < 500 else Exit.FAILED
 
 
 class Client:
@@ -77,24 +69,19 @@ class Client:
         *,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Return the JSON answer; raises ProblemError. Waits and retries when told to (429)."""
-        for attempt in range(_BUSY_RETRIES):
-            answer = self._send(method, path, body=body, params=params, headers=headers)
-            if answer.status_code != 429 or attempt == _BUSY_RETRIES - 1:
-                break
-            time.sleep(float(answer.headers.get("Retry-After", "1")))
-        if answer.is_success:
-            return answer.json() if answer.content else None
-        raise _problem(answer)
+        answer = self._send(method, path, body=body, params=params)
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise _stranger(answer) from error
 
-    def text(self, path: str, *, headers: Mapping[str, str] | None = None) -> str:
-        """Return a text answer; raises ProblemError."""
-        answer = self._send("GET", path, headers=headers)
-        if answer.is_success:
-            return answer.text
-        raise _problem(answer)
+    def text(self, path: str, *, accept: str) -> str:
+        """Return a text answer of this media type; raises ProblemError."""
+        return self._send("GET", path, headers={"Accept": accept}).text
 
     def _send(
         self,
@@ -106,18 +93,52 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         given = {name: value for name, value in (params or {}).items() if value is not None}
-        try:
-            return self._http.request(
-                method, path, json=body, params=given, headers=dict(headers or {})
-            )
-        except httpx.TransportError as error:
-            detail = f"no answer from {self._http.base_url}: {error}; is `acgs run` running?"
-            raise ProblemError(0, "client.unreachable", detail) from error
+        for attempt in range(_BUSY_RETRIES):
+            try:
+                answer = self._http.request(method, path, json=body, params=given, headers=headers)
+            except httpx.TransportError as error:
+                raise _silence(self._http.base_url, error) from error
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS or attempt == _BUSY_RETRIES - 1:
+                break
+            time.sleep(_wait_s(answer))
+        if not answer.is_success:
+            raise _problem(answer)
+        return answer
+
+
+def _silence(url: httpx.URL, error: httpx.TransportError) -> ProblemError:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        advice = "start it with `acgs run`, or set ACGS_URL to where it runs"
+        return ProblemError(0, "client.unreachable", f"no bus answers at {url}: {advice}")
+    return ProblemError(
+        0, "client.no_answer", f"{url} took the request and did not answer: {error}"
+    )
 
 
 def _problem(answer: httpx.Response) -> ProblemError:
     try:
         problem = answer.json()
-        return ProblemError(answer.status_code, str(problem["code"]), str(problem["detail"]))
-    except (ValueError, KeyError, TypeError):
-        return ProblemError(answer.status_code, "http.unexpected", answer.text[:200])
+        detail = str(problem["detail"])
+        if answer.is_server_error:
+            detail += f" (request {problem['request_id']})"
+        return ProblemError(
+            answer.status_code, str(problem["code"]), detail, problem.get("errors") or ()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _stranger(answer)
+
+
+def _stranger(answer: httpx.Response) -> ProblemError:
+    detail = (
+        f"{answer.url} answers {answer.status_code} in words that are not the bus's; is it one?"
+    )
+    return ProblemError(answer.status_code, "client.not_the_bus", detail)
+
+
+def _wait_s(answer: httpx.Response) -> float:
+    given = answer.headers.get("Retry-After", "1")
+    return min(float(given), _BUSY_WAIT_MAX_S) if given.isdigit() else 1.0
+
+
+def _path(loc: Sequence[object]) -> str:
+    return ".".join(str(part) for part in loc) or "the body"

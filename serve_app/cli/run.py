@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import typer
 
+from actors.ledger.errors import TamperedError
 from cluster import session
 from cluster.clock import SystemClock
 from cluster.errors import ConfigurationError
 from cluster.identity.devkeys import may_mint, mint_token
 from cluster.logs import configure
 from cluster.settings import Settings, load_settings
+from policies.errors import GovernanceError
 from serve_app.cli.client import errors
 from serve_app.cli.exits import Exit
 from serve_app.cli.haproxy import end_haproxy
@@ -36,7 +38,19 @@ def run() -> None:
 
 @contextlib.contextmanager
 def _running(settings: Settings) -> Iterator[str]:
+    try:
+        with session.sole(settings):
+            yield from _started(settings)
+    except GovernanceError as error:
+        errors.print(str(error), style="red", highlight=False)
+        tampered = isinstance(error, TamperedError)
+        raise typer.Exit(Exit.TAMPERED if tampered else Exit.USAGE) from error
+
+
+def _started(settings: Settings) -> Iterator[str]:
     started_s = time.monotonic()
+    end_haproxy(settings)  # a driver that was killed leaves its own behind, and it holds the port
+    session.require_port(settings)
     errors.print(f"starting Ray and the bus; data in {settings.data_dir}", highlight=False)
     dashboard = session.start(settings)
     from serve_app import app  # noqa: PLC0415  # Ray reads its environment when it is imported
@@ -45,13 +59,12 @@ def _running(settings: Settings) -> Iterator[str]:
         app.run(settings)
         errors.print(f"ready in {time.monotonic() - started_s:.1f} s", highlight=False)
         yield dashboard
-    except ConfigurationError as error:
-        errors.print(str(error), style="red")
-        raise typer.Exit(Exit.USAGE) from error
     finally:
-        app.stop(settings)
-        session.stop()
-        end_haproxy(settings)
+        try:
+            app.stop(settings)
+        finally:
+            session.stop()
+            end_haproxy(settings)
 
 
 def _settings() -> Settings:

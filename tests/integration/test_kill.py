@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from integration.traffic import Books, back, receive_all, recorded_in_time, traffic
 from running import RunningBus, started
+
 from serve_app.cli.ledger import own_key, verify_folder
 
 BACK_WITHIN_S = 10.0  # the promise: from the kill to a decision on a message sent after it
@@ -36,24 +38,36 @@ def assert_every_promise_is_kept(bus: RunningBus, books: Books) -> None:
     """Acknowledged = recorded = delivered, each once, in a ledger that verifies."""
     assert books.conflicting == []
     assert books.refused == []
-    assert {answer["effect"] for answer in books.acknowledged.values()} == {"allow"}
-    found = recorded_in_time(bus, f"{books.name}-", expected=len(books.acknowledged))
+    # A machine that is busy bringing a replica back may be late with a verdict: then it denies.
+    assert set(books.codes_of("deny")) <= {"policy.timeout"}
+    assert books.ids("review") == []
+    prefix, allowed = f"{books.name}-", books.ids("allow")
+    found = recorded_in_time(bus, prefix, expected=len(books.acknowledged))
     assert Counter(found) == Counter(books.decisions.items())
-    delivered = Counter(receive_all(bus, "tools", expected=len(books.acknowledged)))
-    assert delivered == Counter(books.acknowledged.keys())
+    delivered = receive_all(bus, "tools", prefix, expected=len(allowed))
+    assert Counter(delivered) == Counter(allowed)
     assert verify_folder(bus.ledger_dir, own_key(bus.settings))
 
 
-def report(books: Books, victims: str, backs_s: list[float], silences_s: list[float]) -> None:
-    """Print what was measured; `pytest -rP` and the CI's log show it."""
+def kill_when_seated(bus: RunningBus, victim: str) -> None:
+    """Kill it; the one that was killed before may still be coming back."""
+    deadline_s = time.monotonic() + GIVE_UP_S
+    while not bus.kill(victim):
+        assert time.monotonic() < deadline_s, f"there is no {victim} to kill"
+        time.sleep(0.02)
+
+
+def report(books: Books, victims: str, *, backs_s: list[float], killed_s: list[float]) -> None:
+    """Write what was measured where `pytest -rP` shows it."""
     facts = {
         "victims": victims,
         "acknowledged": len(books.acknowledged),
+        "denied": books.codes_of("deny"),
         "back_s": [round(each, 2) for each in backs_s],
-        "silence_s": [round(each, 2) for each in silences_s],
+        "silence_s": [round(books.silence_after_s(each), 2) for each in killed_s],
         "instead": dict(books.statuses),
     }
-    print(json.dumps(facts))
+    sys.stdout.write(json.dumps(facts) + "\n")
 
 
 @pytest.mark.timeout(240)
@@ -63,22 +77,23 @@ def report(books: Books, victims: str, backs_s: list[float], silences_s: list[fl
 def test_nothing_acknowledged_is_lost_or_doubled_when_a_process_is_killed(
     breakable: RunningBus, victims: str
 ) -> None:
-    books, killed_at_s, backs_s = Books(victims.replace("+", "-")), [], []
+    books = Books(victims.replace("+", "-"))
+    killed_s: list[float] = []
+    backs_s: list[float] = []
 
     async def scenario() -> None:
         async with traffic(breakable, books):
             for _ in range(ROUNDS):
                 await asyncio.sleep(LULL_S)
-                killed_at_s.append(time.monotonic())
                 for victim in victims.split("+"):
-                    killed = await asyncio.to_thread(breakable.kill, victim)
-                    assert killed, f"there was no {victim} to kill"
-                backs_s.append(await back(books, time.monotonic(), within_s=GIVE_UP_S))
+                    await asyncio.to_thread(kill_when_seated, breakable, victim)
+                killed_s.append(time.monotonic())
+                backs_s.append(await back(books, killed_s[-1], within_s=GIVE_UP_S))
             await asyncio.sleep(LULL_S)
 
     breakable.wait_until_ready(60)
     asyncio.run(scenario())
-    report(books, victims, backs_s, [books.silence_after_s(at) for at in killed_at_s])
+    report(books, victims, backs_s=backs_s, killed_s=killed_s)
     breakable.wait_until_ready(60)
     assert max(backs_s) < BACK_WITHIN_S
     assert_every_promise_is_kept(breakable, books)
@@ -86,13 +101,16 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_a_process_is_killed(
 
 @pytest.mark.timeout(240)
 def test_a_store_that_hangs_delays_and_loses_nothing(breakable: RunningBus) -> None:
-    books, backs_s = Books("hang"), []
+    books = Books("hang")
+    killed_s: list[float] = []
+    backs_s: list[float] = []
 
     async def scenario() -> None:
         async with traffic(breakable, books):
             await asyncio.sleep(LULL_S)
             pids = breakable.pids("store")
             assert pids
+            killed_s.append(time.monotonic())
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
             try:
@@ -105,7 +123,7 @@ def test_a_store_that_hangs_delays_and_loses_nothing(breakable: RunningBus) -> N
 
     breakable.wait_until_ready(60)
     asyncio.run(scenario())
-    report(books, "store (stopped for 4 s)", backs_s, [])
+    report(books, "store (stopped for 4 s)", backs_s=backs_s, killed_s=killed_s)
     breakable.wait_until_ready(60)
     assert books.statuses["503"] > 0, "callers are told, not kept waiting"
     assert max(backs_s) < BACK_WITHIN_S

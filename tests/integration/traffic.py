@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import httpx
+from running import RunningBus, a_body
 
 from actors.ledger.reader import LedgerReader
-from running import RunningBus, a_body
 
 RETRY_S: Final = 0.05
 PACE_S: Final = 0.02  # each sender's rest, so that the machine has room for what is being killed
@@ -30,11 +31,27 @@ class Books:
     refused: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)  # what came instead of a decision
     answers: list[tuple[float, float]] = field(default_factory=list)  # sent at, answered at
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # set at each answer
 
     @property
     def decisions(self) -> dict[str, str]:
         """Message id -> decision id, as acknowledged."""
         return {key: answer["decision_id"] for key, answer in self.acknowledged.items()}
+
+    def ids(self, effect: str) -> list[str]:
+        """The messages that were answered so."""
+        return [key for key, answer in self.acknowledged.items() if answer["effect"] == effect]
+
+    def codes_of(self, effect: str) -> dict[str, int]:
+        """How often each reason was given for an effect."""
+        return dict(
+            Counter(
+                reason["code"]
+                for answer in self.acknowledged.values()
+                if answer["effect"] == effect
+                for reason in answer["reasons"]
+            )
+        )
 
     def back_after_s(self, moment_s: float) -> float | None:
         """Seconds from the moment to the first decision on a request sent after it."""
@@ -44,7 +61,7 @@ class Books:
     def silence_after_s(self, moment_s: float) -> float:
         """The longest time from the moment on in which nobody was answered."""
         times = [moment_s, *sorted(at for _, at in self.answers if at >= moment_s)]
-        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
 
 @asynccontextmanager
@@ -71,7 +88,8 @@ async def back(books: Books, moment_s: float, *, within_s: float) -> float:
     """Return the seconds until a request sent after the moment was decided."""
     async with asyncio.timeout(within_s):
         while (after_s := books.back_after_s(moment_s)) is None:
-            await asyncio.sleep(0.01)
+            books.news.clear()
+            await books.news.wait()
     return after_s
 
 
@@ -106,6 +124,7 @@ async def _until_answered(
         else:
             if answer.status_code == httpx.codes.OK:
                 books.answers.append((sent_s, time.monotonic()))
+                books.news.set()
                 decision: dict[str, Any] = answer.json()
                 return decision
             books.statuses[str(answer.status_code)] += 1
@@ -115,23 +134,25 @@ async def _until_answered(
         await asyncio.sleep(RETRY_S)
 
 
-def receive_all(bus: RunningBus, agent: str, *, expected: int) -> list[str]:
-    """Receive and acknowledge until all has come and nothing more does, so that doubles show."""
+def receive_all(bus: RunningBus, agent: str, prefix: str, *, expected: int) -> list[str]:
+    """Receive and acknowledge until all has come and nothing more does, so that doubles show.
+
+    Returns the message ids with the prefix; what a failed test before left behind is cleared too.
+    """
     received: list[str] = []
     deadline_s = time.monotonic() + 60
     with bus.client(agent) as http:
         idle = 0
         while idle < 2 and time.monotonic() < deadline_s:
             wait_s = 2 if len(received) < expected else 1
-            answer = http.get(
-                "/v1/mailbox", params={"max": 100, "wait_s": wait_s, "lease_s": 120}
-            )
+            answer = http.get("/v1/mailbox", params={"max": 100, "wait_s": wait_s, "lease_s": 120})
             assert answer.status_code == httpx.codes.OK, answer.text
             envelopes = answer.json()["messages"]
             # What was cut short is redelivered within seconds: not all here means not done.
             idle = 0 if envelopes or len(received) < expected else idle + 1
             for envelope in envelopes:
-                received.append(envelope["message"]["message_id"])
+                if envelope["message"]["message_id"].startswith(prefix):
+                    received.append(envelope["message"]["message_id"])
                 http.post(f"/v1/mailbox/{envelope['lease_id']}:ack").raise_for_status()
     return received
 

@@ -122,6 +122,12 @@ def test_a_detector_that_gave_up_is_no_clean_text() -> None:
     assert (finding.kind, finding.detector) == ("pii", OVERFLOW)
 
 
+def test_many_short_numbers_are_read_as_if_one_of_them_were_long() -> None:
+    numbers = " | ".join(["1234"] * 300)
+    assert scan({"text": numbers}) == ()
+    assert scan({"text": f"{numbers} | 4111111111111111"})
+
+
 def test_every_detector_has_a_kind_and_a_name_fit_for_a_mark() -> None:
     groups = (
         *(personal.MARKED, personal.NUMBERS, personal.SAID),

@@ -50,9 +50,7 @@ def detected(text: str) -> list[tuple[str, str]]:
         (KEY, "private_key"),
     ],
 )
-def test_a_secret_with_a_mark_of_its_own_is_found_where_it_stands(
-    text: str, detector: str
-) -> None:
+def test_a_secret_with_a_mark_of_its_own_is_found_where_it_stands(text: str, detector: str) -> None:
     found = dict(detected(f"x {text} y"))
     assert detector in found
     assert found[detector] in text
@@ -68,7 +66,11 @@ def test_a_secret_with_a_mark_of_its_own_is_found_where_it_stands(
         ("db_passwd: s3cretword", "assigned_secret", "s3cretword"),
         ("Api-Key: abc123def", "assigned_secret", "abc123def"),
         ("api_key => 'abc123def'", "assigned_secret", "abc123def"),
-        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "assigned_secret", "wJalrXUtnFEMI/K7MDENG"),
+        (
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG",
+            "assigned_secret",
+            "wJalrXUtnFEMI/K7MDENG",
+        ),
         ("token:=Abc.Def_Ghi", "assigned_secret", "Abc.Def_Ghi"),
         ("postgres://app:s3cr3t@db:5432/x", "address_credentials", "s3cr3t"),
         ("redis://:hunter@cache", "address_credentials", "hunter"),

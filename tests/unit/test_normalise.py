@@ -53,6 +53,6 @@ def test_folding_twice_is_folding_once() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    folded = _Folded({code: "" for code in range(CACHE_MAX)})
+    folded = _Folded(dict.fromkeys(range(CACHE_MAX), ""))
     assert folded[0xE9 + CACHE_MAX] == chr(0xE9 + CACHE_MAX)
     assert len(folded) == CACHE_MAX

@@ -376,6 +376,14 @@ def powers() -> Iterator[Vector]:
         ["policy.type_not_permitted", "policy.power_exceeded"],
         permits=[],
     )
+    for name, target in (
+        ("not on record", {"known": False, "agent": "", "roles": []}),
+        ("the sender's own", {"known": True, "agent": "writer", "roles": ["executive"]}),
+        ("a judge's", {"known": True, "agent": "planner", "roles": ["judicial"]}),
+    ):
+        yield Vector(
+            f"what is not validated may be {name}", said("event", target=target), permits=[ROLE]
+        )
     yield Vector(
         "two powers in one hand",
         said("event", principal__roles=["executive", "judicial"]),
@@ -402,6 +410,12 @@ def powers() -> Iterator[Vector]:
     yield Vector(
         "a judge audits", said("query", "audit", principal__roles=["judicial"]), permits=[ROLE]
     )
+    yield Vector(
+        "a judge proposes in a query",
+        said("query", "propose", principal__roles=["judicial"]),
+        ["policy.power_exceeded"],
+        permits=[ROLE],
+    )
     yield Vector("an agent audits", said("query", "audit"), ["policy.power_exceeded"], [ROLE])
     yield Vector("an agent proposes", said("command", "propose"), permits=[ROLE])
 
@@ -418,6 +432,15 @@ def tools() -> Iterator[Vector]:
         said("event", "done", message__tool="frobnicate"),
         [unknown],
         [ROLE],
+    )
+    yield Vector(
+        "a large verb beside a tool that nobody described",
+        asked({"message.action": "wipe", "message.tool": "frobnicate"}),
+        [unknown, high],
+        [ROLE],
+    )
+    yield Vector(
+        "an action whose tool is empty", said("event", "note", message__tool=""), permits=[ROLE]
     )
     yield Vector("what an event is called", said("event", "server.shutdown"), permits=[ROLE])
     yield Vector("agents talk", calls("say", {}))
@@ -529,6 +552,50 @@ def arguments() -> Iterator[Vector]:
         calls("search", {"query": "x", "limit": 1.5}),
         ["policy.argument_type"],
     )
+    yield Vector("a question of 1000 letters", calls("search", {"query": "x" * 1000}))
+    yield Vector(
+        "an open tool and an argument that it has",
+        calls("translate", {"to": 5, "tone": "kind"}),
+        ["policy.argument_type"],
+    )
+    yield Vector("an open tool and one that it has not", calls("translate", {"tone": "kind"}))
+    yield Vector("the smallest refund", calls("payment.refund", {**refund, "amount": 0.01}))
+    yield Vector("a mail to 50", calls("email.send", {"to": ["ann@example.com"] * 50}))
+    yield Vector(
+        "a mail to 51",
+        calls("email.send", {"to": ["ann@example.com"] * 51}),
+        ["policy.argument_length"],
+    )
+    for name, value in (("text", "x"), ("a list", ["x"]), ("a number", 1)):
+        yield Vector(
+            f"headers that are {name}",
+            calls("http.request", {"url": "https://api.example.com/", "headers": value}),
+            ["policy.argument_type"],
+        )
+    for name, value in (("text", "x"), ("an object", {"a": 1})):
+        yield Vector(
+            f"parameters that are {name}",
+            calls("db.query", {"sql": "select 1", "params": value}),
+            ["policy.argument_type"],
+        )
+    yield Vector(
+        "recipients that are an object",
+        calls("email.send", {"to": {"a": "ann@example.com"}}),
+        ["policy.argument_type"],
+    )
+    yield Vector(
+        "attendees that are one text",
+        calls(
+            "calendar.create",
+            {"title": "x", "start": "2026-11-23T10:00", "attendees": "ann@example.com"},
+        ),
+        ["policy.argument_type"],
+    )
+    yield Vector(
+        "a number in words",
+        calls("search", {"query": "x", "limit": "5"}),
+        ["policy.argument_type"],
+    )
     yield Vector("no question", calls("search", {}), ["policy.argument_missing"])
     yield Vector(
         "a question with force",
@@ -594,6 +661,15 @@ def bounds() -> Iterator[Vector]:
         ["policy.name_too_long"],
         [ROLE],
     )
+    yield Vector("a name of 256 letters", said("event", "x" * 256), permits=[ROLE])
+    for part in ("action", "tool"):
+        yield Vector(
+            f"{part} of 257 letters by itself",
+            said("event", "note", **{f"message__{part}": "x" * 257}),
+            ["policy.name_too_long", "policy.tool_unknown"],
+            [ROLE],
+        )
+    yield Vector("nothing at all", asked({"message.content_size": 0}))
     yield Vector(
         "a resource of 2049 letters",
         asked({"message.resource": "x" * 2049}),
@@ -723,6 +799,13 @@ def findings() -> Iterator[Vector]:
         calls("message.post", {"channel": "c", "text": "t"}, findings=[email("/args/text")]),
         ["policy.pii_refused"],
     )
+    yield Vector(
+        "a secret to all",
+        said("event", findings=[found("secret", "/text")], message__recipient="*"),
+        ["policy.secret_found"],
+        [ROLE],
+        [secret],
+    )
     yield Vector("an address between agents", calls("say", {}, findings=[email("/text")]))
     yield Vector(
         "an address to all",
@@ -756,6 +839,12 @@ def malformed() -> Iterator[Vector]:
                 ("principal.agent", ""),
                 ("principal.agent", "a b"),
                 ("principal.roles", ["agent", 5]),
+                ("principal.roles", {"a": "agent"}),
+                ("message.content_size", "120"),
+                ("message.metadata", {"labels": {"a": "internal"}}),
+                ("findings", {}),
+                ("target", {"known": True, "agent": 5, "roles": []}),
+                ("target", {"known": True, "agent": "a", "roles": {"a": "agent"}}),
                 ("message.recipient", "**"),
                 ("message.recipient", "Mailer"),
                 ("message.type", "order"),

@@ -60,6 +60,11 @@ test_pii_leaves_is_silent_inside_the_house if {
 	not findings.verdicts.pii_leaves with input as called("say", {}, [fixtures.email("/text")])
 }
 
+test_pii_leaves_is_silent_inside_whatever_the_table_says_of_it if {
+	not findings.verdicts.pii_leaves with input as called("say", {}, [fixtures.email("/text")])
+		with data.cfg.tools.say.pii as "review"
+}
+
 test_pii_leaves_is_silent_without_findings if {
 	not findings.verdicts.pii_leaves with input as fixtures.calls("http.request", {"url": "https://api.example.com/"})
 }
@@ -102,6 +107,14 @@ test_redact_pii_speaks_of_the_paths_that_are_exposed if {
 	])
 	duty.type == "redact"
 	duty.properties.paths == ["/args/body", "/args/to"]
+}
+
+test_redact_pii_speaks_of_personal_data_only if {
+	duty := findings.obligations.redact_pii with input as seen([
+		fixtures.email("/args/body"),
+		fixtures.finding("secret", "/args/subject"),
+	])
+	duty.properties.paths == ["/args/body"]
 }
 
 test_redact_pii_is_silent_about_the_address_alone if {

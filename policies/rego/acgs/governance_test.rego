@@ -13,6 +13,19 @@ test_configured_speaks_when_the_data_is_missing if {
 	codes(decision) == {"policy.unconfigured"}
 }
 
+test_configured_speaks_about_each_table_that_is_missing if {
+	not governance.configured with data.cfg.constitutional_hash as null
+	not governance.configured with data.cfg.priorities.critical as 2
+	not governance.configured with data.cfg.finding_kinds.secret as false
+	not governance.configured with data.cfg.powers.names as {}
+	not governance.configured with data.cfg.powers.named_actions as {}
+	not governance.configured with data.cfg.powers.action_of as {}
+	not governance.configured with data.cfg.calls.types as {}
+	not governance.configured with data.cfg.labels.unlabelled as "none"
+	not governance.configured with data.cfg.impact.held_from_priority as "none"
+	not governance.configured with data.cfg.limits.arguments_max as null
+}
+
 test_configured_is_silent_with_its_data if {
 	decision := governance.decision with input as fixtures.asked
 	not "policy.unconfigured" in codes(decision)

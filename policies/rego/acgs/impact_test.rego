@@ -27,6 +27,11 @@ test_action_is_silent_about_a_mail if {
 	not impact.verdicts.action with input as fixtures.asked
 }
 
+test_action_is_silent_when_the_table_knows_better_than_the_name if {
+	not impact.verdicts.action with input as fixtures.calls("file.delete", {"path": "a"})
+		with data.cfg.tools["file.delete"].high_impact as false
+}
+
 test_action_is_silent_about_harmless_words if {
 	every tool in ["calculate_area", "math.factorial", "undeletable", "transferred"] {
 		not impact.verdicts.action with input as fixtures.calls(tool, {})

@@ -42,3 +42,43 @@ test_nothing_else_is_ordinary if {
 		not ordinary.word with input as fixtures.but(changes)
 	}
 }
+
+test_no_mail_is_ordinary_where_the_tables_are_stricter if {
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].effect as "review"
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].high_impact as true
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].roles as {}
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].touches as "restricted"
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].label_max as "public"
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].required as ["body"]
+	not ordinary.call with input as fixtures.asked with data.cfg.tools["email.send"].args as {}
+	not ordinary.call with input as fixtures.calls("search", {"query": "x", "limit": 50}) with data.cfg.tools.search.held_above as {"limit": 49}
+}
+
+test_nothing_is_ordinary_where_the_tables_are_stricter if {
+	not ordinary.plain with input as fixtures.asked with data.cfg.constitutional_hash as "0"
+	not ordinary.plain with input as fixtures.asked with data.cfg.roles.agent.types as {}
+	not ordinary.plain with input as fixtures.asked with data.cfg.roles.agent.priority_max as "low"
+	not ordinary.plain with input as fixtures.asked with data.cfg.roles.agent.clearance as "public"
+	not ordinary.plain with input as fixtures.asked with data.cfg.labels.unlabelled as "restricted"
+	not ordinary.plain with input as fixtures.asked with data.cfg.impact.held_from_priority as "normal"
+	not ordinary.plain with input as fixtures.asked with data.cfg.powers.names as {"agent": true}
+	not ordinary.plain with input as fixtures.asked with data.cfg.powers.named_actions as {"email.send": true}
+	not ordinary.plain with input as fixtures.asked with data.cfg.powers.ordinary as {}
+	not ordinary.plain with input as fixtures.asked with data.cfg.limits.size_max as {"command": 119}
+	not ordinary.plain with input as fixtures.asked with data.cfg.limits.arguments_max as 1
+	not ordinary.plain with input as fixtures.asked with data.cfg.limits.name_length_max as 9
+	not ordinary.plain with input as fixtures.but({"/message/tool": ""}) with data.cfg.limits.name_length_max as 9
+	not ordinary.plain with input as fixtures.but({"/message/action": ""}) with data.cfg.limits.name_length_max as 9
+	not ordinary.plain with input as fixtures.but({"/message/resource": "x"}) with data.cfg.limits.resource_length_max as 0
+}
+
+test_all_is_ordinary_at_its_bounds if {
+	ordinary.call with input as fixtures.asked with data.cfg.limits.size_max as {"command": 120}
+		with data.cfg.limits.arguments_max as 2
+		with data.cfg.limits.name_length_max as 10
+		with data.cfg.limits.resource_length_max as 0
+		with data.cfg.roles.agent.priority_max as "normal"
+		with data.cfg.roles.agent.clearance as "internal"
+		with data.cfg.tools["email.send"].label_max as "internal"
+		with data.cfg.tools["email.send"].touches as "internal"
+}

@@ -93,6 +93,12 @@ test_permitted_speaks_for_a_mail if {
 	tools.verdicts.permitted.effect == "allow" with input as fixtures.asked
 }
 
+test_permitted_is_not_said_of_what_is_held_or_unknown if {
+	tools.permitted with input as fixtures.asked
+	not tools.permitted with input as fixtures.calls("file.delete", {"path": "a"})
+	not tools.permitted with input as fixtures.calls("frobnicate", {})
+}
+
 test_permitted_is_silent_about_what_is_held if {
 	not tools.verdicts.permitted with input as fixtures.calls("file.delete", {"path": "a.txt"})
 }
