@@ -23,7 +23,7 @@ KEEPER: Final = "keeper"  # runs the embedded store
 LEDGER: Final = "ledger"  # turns the write-ahead stream into the signed tree
 MAILBOX: Final = "mailbox"  # repairs deliveries, sweeps leases and expiries
 
-_READY_TIMEOUT_S: Final = 60.0
+_READY_TIMEOUT_S: Final = 900.0  # a ledger of millions is verified first, and says how far it is
 _STOP_TIMEOUT_S: Final = 20.0
 
 

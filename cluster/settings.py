@@ -24,6 +24,7 @@ from cluster.constants import (
     DEFAULT_REDIS_DB,
 )
 from cluster.errors import ConfigurationError
+from cluster.store.address import parse_address
 
 # The last two begin the keys that examples and test vectors use, ours included.
 PLACEHOLDERS: Final = (
@@ -154,9 +155,11 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        schemes = {"redis", "rediss", "unix"}
-        if value is not None and _split(value.get_secret_value()).scheme not in schemes:
-            raise ValueError("it must begin with redis://, rediss:// or unix://")
+        if value is not None:
+            try:
+                parse_address(value.get_secret_value(), db=DEFAULT_REDIS_DB)
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
         return value
 
     @model_validator(mode="after")
@@ -200,7 +203,7 @@ class Settings(BaseSettings):
         if self.jwks_url and _split(self.jwks_url).scheme != "https":
             problems.append("ACGS_JWKS_URL must be https: who can change the answer can be anybody")
         if self.redis_url:
-            password = _split(self.redis_url.get_secret_value()).password or ""
+            password = urlsplit(self.redis_url.get_secret_value()).password or ""
             if any(word in password.lower() for word in PLACEHOLDERS):
                 problems.append("REDIS_URL carries a placeholder as its password")
         return problems

@@ -106,7 +106,7 @@ MARKED: Final = (
 TOKENS: Final = (  # each has at least 15 characters and no space
     _secret(
         "aws_access_key_id",
-        r"A(?<![A-Za-z0-9]A)(?:KIA|SIA|ROA|IDA|BIA|CCA)[A-Z2-7]{16}" + _END,
+        r"A(?<![A-Z0-9].)(?:KIA|SIA|ROA|IDA|BIA|CCA)[A-Z2-7]{16}(?![A-Z0-9])",
         *("AKIA", "ASIA", "AROA", "AIDA", "ABIA", "ACCA"),
     ),
     _secret(

@@ -165,6 +165,7 @@ class _Page:
                 end + 1 if index == last else len(self.strings[index]),
             )
             for index in range(first, last + 1)
+            if self.strings[index]
         ]
 
     def whole(self, index: int) -> tuple[int, int]:

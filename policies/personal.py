@@ -25,7 +25,7 @@ def _digits(text: str) -> str:
 # E-mail: found from the `@`; a pattern that begins with the local part is quadratic.
 _LOCAL: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-"
 _LOCAL_MAX: Final = 64  # RFC 5321
-_AT: Final = r"@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])"
+_AT: Final = r"@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}+"
 
 
 def _email(match: re.Match[str], text: str) -> Span | None:

@@ -14,7 +14,8 @@ NAME_MAX: Final = 256  # a longer name is no name of a tool or of a field
 # ACRONYMWord, Word, word, ACRONYM, 42: each part is of another class, so nothing backtracks far.
 _PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _MONEY: Final = re.compile(
-    r"[^0-9]{0,16}+([0-9][0-9.,_' ]{0,63}+)(?:e\+?([0-9]{1,3}))? ?(k|m|mn|bn|b|thousand|million|billion)?\b",
+    r"[^0-9]{0,16}+([0-9][0-9.,_' ]{0,63}+)(?:e\+?([0-9]{1,3}))?"
+    r" ?(k|m|mn|bn|b|thousand|million|billion)?\b",
     re.IGNORECASE,
 )
 _TIMES: Final = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9}

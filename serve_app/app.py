@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from ray import serve
@@ -16,7 +15,6 @@ from cluster import metrics
 from cluster.session import metrics_dir, worker_environment
 from cluster.settings import Settings, load_settings
 from serve_app.deployments.gateway import Gateway
-from serve_app.wiring import open_engine, open_law
 
 APPLICATION = "acgs"
 # Ray's access log costs a tenth of a request; what we count is in /metrics.
@@ -31,7 +29,6 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
     if args:
         raise ValueError(f"set these in the environment instead of passing them: {sorted(args)}")
     settings = load_settings()
-    asyncio.run(_try_law(settings))
     env = worker_environment(settings)
     metrics_dir(settings).mkdir(parents=True, exist_ok=True)
     roster.seat_all(settings, env=env)
@@ -75,10 +72,3 @@ def stop(settings: Settings) -> None:
     serve.delete(APPLICATION)
     serve.shutdown()  # type: ignore[no-untyped-call]  # theirs
     roster.dismiss_all(settings)
-
-
-async def _try_law(settings: Settings) -> None:
-    """Open the law that replicas will judge under, so that a fault in it is said at once."""
-    open_law(settings)
-    engine = await open_engine(settings)
-    await engine.close()

@@ -69,6 +69,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield services
 
 
+async def try_law(settings: Settings) -> None:
+    """Open the law that replicas will judge under and close it, so that a fault is said at once.
+
+    Raises as `open_services` does.
+    """
+    open_law(settings)
+    engine = await open_engine(settings)
+    await engine.close()
+
+
 def open_law(settings: Settings) -> Law:
     """Return the constitution and what the bus reads out of it."""
     constitution = load_constitution()

@@ -1,4 +1,4 @@
-"""The Ray shell of the sequencer: a loop, a look at it, and an end."""
+"""The ledger's Ray shell. `actors.roster` seats it, detached, with `max_restarts=-1`."""
 
 from __future__ import annotations
 
@@ -6,38 +6,24 @@ import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Final
 
 from actors.ledger.errors import LedgerError
-from actors.ledger.sequencer import Sequencer
-from cluster.clock import SystemClock
-from cluster.keyring import load_keyring
+from actors.ledger.sequencer import open_sequencer
 from cluster.settings import Settings
 from cluster.store.connect import open_store
-
-_LOCK_WAIT_S: Final = 15.0  # a process that was just replaced may still be ending
 
 
 class LedgerActor:
     """Turns the write-ahead streams into signed trees, from when it is made until `stop`.
 
-    An asyncio actor: Ray makes it on its event loop, again after a crash. Its truth is in the
-    files and in the store, so it may be killed at any moment.
+    Its truth is in the files and in the store, so it may be killed at any moment.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._store = open_store(settings)
-        self._sequencer = Sequencer(
-            self._store,
-            settings.data_dir / "ledger",
-            load_keyring(settings),
-            origin=settings.ledger_origin,
-            clock=SystemClock(),
-            lock_wait_s=_LOCK_WAIT_S,
-        )
-        loop = asyncio.get_running_loop()
-        self._opening = loop.create_task(self._sequencer.start())
-        self._running = loop.create_task(self._run())
+        self._sequencer = open_sequencer(self._store, settings)
+        self._opening = asyncio.create_task(self._sequencer.start())
+        self._running = asyncio.create_task(self._run())
         self._running.add_done_callback(_end_with)
 
     async def ready(self) -> None:
@@ -60,12 +46,11 @@ class LedgerActor:
         try:
             await asyncio.shield(self._opening)
         except LedgerError:
-            return  # a ledger that does not verify is not served; `ready` says what is wrong
+            return  # it is not served; `ready` says what is wrong
         await self._sequencer.run()
 
 
 def _end_with(running: asyncio.Task[None]) -> None:
-    # After a write that failed nobody knows what the disk holds; Ray starts us again, and the
-    # start verifies everything.
+    # What a write that failed has left is unknown: Ray starts us again, and all is verified.
     if not running.cancelled() and running.exception() is not None:
         os._exit(1)

@@ -241,13 +241,14 @@ class LedgerReader:
         logs = self._folder / "t"
         return sorted(path.name for path in logs.iterdir()) if logs.is_dir() else []
 
-    def entries(self, tenant: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the body of every entry of a tenant's log, in order."""
+    def entries(self, tenant: str, *, last: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """Yield the body of every entry of a tenant's log, in order; or of the last so many."""
         view = self._view(tenant)
         checkpoint = view.checkpoint()
         size = 0 if checkpoint is None else checkpoint.size
-        for first in range(0, size, WIDTH):
-            for data in view.entries(first, size):
+        start = 0 if last is None else max(0, size - last)
+        for first in range(start - start % WIDTH, size, WIDTH):
+            for data in view.entries(first, size)[max(0, start - first) :]:
                 yield open_entry(data).body
 
     def _view(self, tenant: str | None) -> LogView:

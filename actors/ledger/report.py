@@ -28,3 +28,16 @@ class SequencerReport:
     def from_json(cls, data: bytes) -> Self:
         """Return the report that lay in the store."""
         return cls(**orjson.loads(data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogStatus:
+    """How one log stands. `stopped` says why nothing more goes into it; `lag_s` how far behind."""
+
+    origin: str
+    size: int
+    root: str
+    last_id: str
+    lag_s: float
+    stopped: str | None = None
+    stopped_code: str | None = None

@@ -18,21 +18,24 @@ from actors.ledger.entry import timestamp
 from actors.ledger.errors import LedgerError, LockedError, StorageFailedError
 from actors.ledger.keys import ROOT, log_folder, log_origin, signers
 from actors.ledger.opening import TrackOpening, open_track
-from actors.ledger.report import REPORT_KEPT_S, REPORT_KEY, REPORT_S, SequencerReport
+from actors.ledger.report import REPORT_KEPT_S, REPORT_KEY, REPORT_S, LogStatus, SequencerReport
 from actors.ledger.root import RootLog
-from actors.ledger.store import Folder, Lock, Step
+from actors.ledger.store import Folder, Lock, Step, no_step
 from actors.ledger.track import Track
 from actors.ledger.writer import Opening, raise_mark_call
-from cluster.clock import Clock
+from cluster.clock import Clock, SystemClock
 from cluster.errors import StoreUnavailableError
+from cluster.keyring import load_keyring
+from cluster.settings import Settings
 from cluster.store import keys
 from cluster.store.client import Store
 from policies.message import AGENT_ID
 
 log = structlog.get_logger("ledger")
 
-ROUND_S: Final = 0.025  # how long a batch may fill up
+ROUND_S: Final = 0.04  # how long a batch may fill up
 IDLE_S_MAX: Final = 0.4  # how long a silent tenant may wait for a look: within the merge delay
+LOCK_WAIT_S: Final = 15.0  # a process that was just replaced may still be ending
 TENANTS_S: Final = 0.4  # how often new tenants are looked for
 ROOT_S: Final = 0.5  # how often the root log covers what has changed
 LOOKED_AT_MAX: Final = 32  # tenants whose records are read in one round trip
@@ -51,19 +54,6 @@ class SequencerKeys(Protocol):
     def ledger_seeds(self) -> Sequence[bytes]:
         """The Ed25519 seeds of checkpoints, newest last: that one signs, all of them verify."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogStatus:
-    """How one log stands. `stopped` says why nothing more goes into it; `lag_s` how far behind."""
-
-    origin: str
-    size: int
-    root: str
-    last_id: str
-    lag_s: float
-    stopped: str | None = None
-    stopped_code: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +87,7 @@ class Sequencer:
         self._secrets = secrets
         self._origin = origin
         self._clock = clock
-        self._step = step or _no_step
+        self._step = step or no_step
         self._tracks: dict[str, Track] = {}
         self._turns: dict[str, _Turn] = {}
         self._stopped: dict[str, LedgerError] = {}
@@ -376,11 +366,19 @@ class Sequencer:
             return
 
 
+def open_sequencer(store: Store, settings: Settings) -> Sequencer:
+    """Return the sequencer of these settings' ledger. Raises ConfigurationError for its keys."""
+    return Sequencer(
+        store,
+        settings.data_dir / "ledger",
+        load_keyring(settings),
+        origin=settings.ledger_origin,
+        clock=SystemClock(),
+        lock_wait_s=LOCK_WAIT_S,
+    )
+
+
 _FULL: Final = 256  # records in a round after which the next one starts at once
-
-
-def _no_step(_what: str, _path: str) -> None:
-    return
 
 
 class _Reporter:

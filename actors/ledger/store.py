@@ -34,8 +34,8 @@ class Source(Protocol):
         ...
 
 
-def _no_step(_what: str, _path: str) -> None:
-    return
+def no_step(_what: str, _path: str) -> None:
+    """Let every write happen."""
 
 
 class Folder:
@@ -46,7 +46,7 @@ class Folder:
     because what an fsync that failed has left on the disk is unknown.
     """
 
-    def __init__(self, folder: Path, *, step: Step = _no_step) -> None:
+    def __init__(self, folder: Path, *, step: Step = no_step) -> None:
         self.folder = folder
         self._step = step
 

@@ -131,7 +131,8 @@ class Redelivery:
             return None
 
     def _is_old(self, message: Message) -> bool:
-        return (self._clock.now() - message.sent_at).total_seconds() >= AGE_S
+        # One from the future is from before a clock that jumped back: nobody has it in hand.
+        return not 0 <= (self._clock.now() - message.sent_at).total_seconds() < AGE_S
 
     async def _sweep(self, tenant: str) -> None:
         now_ms = millis(self._clock.now())

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple, cast
 
 from actors.mailbox.mailbox import Lease, Terms
+from cluster import metrics
 from cluster.store import keys
 from cluster.store.batching import GroupCommit
 from cluster.store.client import Call, Script, Store
@@ -105,7 +106,7 @@ class MailboxStore:
     async def deliver(self, to: Address, item: Item, now_ms: int, *, fan: bool) -> str:
         """Return delivered, again, full, or the code under which it was dead-lettered."""
         token = _fan(to.tenant, item.decision_id) if fan else _once(to, item.decision_id)
-        return await self._commit(
+        outcome = await self._commit(
             DELIVER,
             to,
             now_ms,
@@ -123,6 +124,9 @@ class MailboxStore:
                 item.parcel,
             ),
         )
+        if outcome == "delivered":
+            metrics.MAILBOX_DELIVERED.inc()
+        return outcome
 
     async def fan_out(self, tenant: str, sender: str, decision_id: str) -> list[str]:
         """Return who has not yet got this broadcast; who gets it is fixed by the first call."""
@@ -153,18 +157,25 @@ class MailboxStore:
             Leased(Lease(entry.decode(), attempt, tag), decision.decode(), parcel)
             for entry, attempt, decision, parcel in reply[2:]
         ]
+        metrics.MAILBOX_REDELIVERED.inc(sum(one.lease.attempt > 1 for one in leased))
         return Received(leased, None if pause_ms < 0 else pause_ms)
 
     async def ack(self, of: Address, lease: Lease, now_ms: int) -> str:
         """Return acked, again, lost or unknown."""
-        return await self._commit(ACK, of, now_ms, args=lease_args(lease))
+        outcome = await self._commit(ACK, of, now_ms, args=lease_args(lease))
+        if outcome == "acked":
+            metrics.MAILBOX_ACKED.inc()
+        return outcome
 
     async def nack(
         self, of: Address, lease: Lease, now_ms: int, *, retry_ms: int, reason: str
     ) -> str:
         """Return waiting, dead, again, lost or unknown."""
         args = (*lease_args(lease), self._terms.max_retries, retry_ms, reason)
-        return await self._commit(NACK, of, now_ms, args=args)
+        outcome = await self._commit(NACK, of, now_ms, args=args)
+        if outcome in {"waiting", "dead"}:
+            metrics.MAILBOX_NACKED.inc()
+        return outcome
 
     async def extend(self, of: Address, lease: Lease, now_ms: int, *, lease_ms: int) -> str:
         """Return extended, lost or unknown."""

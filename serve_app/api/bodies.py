@@ -37,8 +37,9 @@ class Body(Generic[Model]):
 async def read_json(request: Request, model: type[Model], *, limit: int) -> Body[Model]:
     """Return the body as `model`.
 
-    Raises RefusalError 408 when it comes too slowly, 413 over `limit`, 415 for another content type, 400 for what two readers
-    could read in two ways, and `pydantic.ValidationError` (400 or 422) for what is not this schema.
+    Raises RefusalError 408 when it comes too slowly, 413 over `limit`, 415 for another content
+    type, 400 for what two readers could read in two ways, and `pydantic.ValidationError` (400 or
+    422) for what is not this schema.
     """
     raw = await read_body(request, limit=limit)
     read = asyncio.to_thread(_read, model, raw) if len(raw) > _LARGE else None

@@ -18,7 +18,7 @@ _BUSY_WAIT_MAX_S: Final = 30.0
 _ADVICE: Final = {
     "agent.unknown": "register it: acgs agents register NAME",
     "auth.scope_missing": "the token's role does not carry it; see `acgs token --help`",
-    "auth.key_unknown": "the bus trusts other keys than the one that signed this token: run the "
+    "auth.unknown_key": "the bus trusts other keys than the one that signed this token: run the "
     "command with the bus's own ACGS_DATA_DIR, or set ACGS_TOKEN",
 }
 _TOKEN_ADVICE: Final = "set ACGS_TOKEN to a fresh token, or unset it to have one minted here"

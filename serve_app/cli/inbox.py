@@ -1,105 +1,54 @@
-"""`acgs inbox` and `acgs tail`: what an agent has received, and what the bus decides."""
+"""`acgs inbox`: what an agent has received."""
 
 from __future__ import annotations
 
 import json
-import time
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-from cluster.settings import load_settings
-from serve_app.cli.client import Client, ProblemError, base_url, errors, token_for
-from serve_app.cli.output import Format, coloured, console, show_rows
-
-Tenant = Annotated[str, typer.Option("--tenant")]
-_TAIL_INTERVAL_S: Final = 0.5
+from serve_app.cli.options import AgentName, Output, Tenant
+from serve_app.cli.output import Format, note, say, show_rows
+from serve_app.cli.surroundings import connect
 
 
-def inbox(
-    agent: Annotated[str, typer.Argument(help="whose mailbox")] = "tools",
+def inbox(  # noqa: PLR0913  # one parameter for each option of the command
+    agent: AgentName = "tools",
     *,
     tenant: Tenant = "acme",
-    maximum: Annotated[int, typer.Option("--max", min=1, max=100)] = 10,
-    wait: Annotated[int, typer.Option("--wait", min=0, max=30, help="seconds")] = 0,
-    ack: Annotated[bool, typer.Option("--ack/--no-ack", help="acknowledge what is shown")] = True,
-    output: Annotated[Format, typer.Option("-o", "--output")] = Format.TABLE,
+    maximum: Annotated[int, typer.Option("--max", min=1, max=100, help="at most so many")] = 10,
+    wait: Annotated[int, typer.Option("--wait", min=0, max=60, help="seconds to wait for one")] = 0,
+    lease: Annotated[int, typer.Option("--lease", min=1, max=3600, help="seconds")] = 30,
+    ack: Annotated[bool, typer.Option("--ack/--no-ack", help="say that what is shown is done")] = (
+        True
+    ),
+    output: Output = Format.TABLE,
 ) -> None:
-    """Receive an agent's messages; with --no-ack they come back when their lease ends."""
-    with _client(tenant, agent) as client:
-        received = _or_exit(
-            client,
-            "GET",
-            "/v1/mailbox",
-            params={"max": maximum, "wait_s": wait, "lease_s": 30},
-        )["messages"]
+    """Receive an agent's messages, most urgent first.
+
+    With --no-ack they come again when their lease ends.
+    """
+    with connect(tenant, agent) as client:
+        asked = {"max": maximum, "wait_s": wait, "lease_s": lease}
+        received = client.call("GET", "/v1/mailbox", params=asked)["messages"]
         if output is Format.TABLE:
             _show(received)
         else:
             show_rows(received, (), form=output)
+        # After they are shown: what was not shown is not done.
         for item in received if ack else ():
-            _or_exit(client, "POST", f"/v1/mailbox/{item['lease_id']}:ack")
+            client.call("POST", f"/v1/mailbox/{item['lease_id']}:ack")
+    if not received:
+        note(f"nothing waits for {agent} of {tenant}")
 
 
-def _show(received: list[dict[str, Any]]) -> None:
-    rows = [
-        {
-            "from": item["message"]["from_agent"],
-            "priority": item["message"]["priority"],
-            "attempt": item["attempt"],
-            "content": json.dumps(item["message"]["content"])[:100],
-            "decision": item["decision_id"],
-        }
-        for item in received
-    ]
-    show_rows(rows, ("from", "priority", "attempt", "content", "decision"), form=Format.TABLE)
-
-
-def tail(
-    *,
-    tenant: Tenant = "acme",
-    effect: Annotated[str | None, typer.Option("--effect", help="allow, review or deny")] = None,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", "-f")] = True,
-    last: Annotated[int, typer.Option("-n", min=1, max=500, help="start with the last N")] = 10,
-) -> None:
-    """Show decisions as they are recorded."""
-    seen: dict[str, str] = {}
-    since: str | None = None
-    with _client(tenant, "auditor", roles=("auditor",)) as client:
-        while True:
-            params = {"limit": 500 if since else last, "effect": effect, "since": since}
-            page = _or_exit(client, "GET", "/v1/decisions", params=params)
-            for decision in reversed(page["decisions"]):
-                if decision["decision_id"] not in seen:
-                    _line(decision)
-                since = max(since or "", decision["decided_at"])
-                seen[decision["decision_id"]] = decision["decided_at"]
-            seen = {key: at for key, at in seen.items() if at >= (since or "")}
-            if not follow:
-                return
-            time.sleep(_TAIL_INTERVAL_S)
-
-
-def _line(decision: dict[str, Any]) -> None:
-    code = decision["reasons"][0]["code"] if decision["reasons"] else ""
-    console.print(
-        f"{decision['decided_at']} {coloured(decision['effect']):<20} {decision['agent']} "
-        f"{decision['tool'] or decision['action'] or decision['message_type']} {code}",
-        highlight=False,
-    )
-
-
-def _client(tenant: str, agent: str, roles: tuple[str, ...] = ("agent",)) -> Client:
-    settings = load_settings()
-    token = token_for(settings, tenant=tenant, agent=agent, roles=roles)
-    return Client(base_url(settings), token)
-
-
-def _or_exit(
-    client: Client, method: str, path: str, *, params: dict[str, Any] | None = None
-) -> Any:
-    try:
-        return client.call(method, path, params=params)
-    except ProblemError as problem:
-        errors.print(str(problem), style="red", highlight=False)
-        raise typer.Exit(problem.exit) from problem
+def _show(received: Sequence[dict[str, Any]]) -> None:
+    for item in received:
+        message = item["message"]
+        say(
+            f"{message['sent_at']}  {message['from_agent']} -> {message['to_agent']}  "
+            f"{message['message_type']}, {message['priority']}, attempt {item['attempt']}"
+        )
+        say(f"  decision  {item['decision_id']}")
+        say(f"  {json.dumps(message['content'])}")

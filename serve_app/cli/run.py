@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import threading
@@ -18,9 +19,10 @@ from cluster.identity.devkeys import may_mint, mint_token
 from cluster.logs import configure
 from cluster.settings import Settings, load_settings
 from policies.errors import GovernanceError
-from serve_app.cli.client import errors
+from serve_app.cli.output import errors
 from serve_app.cli.exits import Exit
 from serve_app.cli.haproxy import end_haproxy
+from serve_app.wiring import try_law
 
 
 def run() -> None:
@@ -51,6 +53,7 @@ def _started(settings: Settings) -> Iterator[str]:
     started_s = time.monotonic()
     end_haproxy(settings)  # a driver that was killed leaves its own behind, and it holds the port
     session.require_port(settings)
+    asyncio.run(try_law(settings))
     errors.print(f"starting Ray and the bus; data in {settings.data_dir}", highlight=False)
     dashboard = session.start(settings)
     from serve_app import app  # noqa: PLC0415  # Ray reads its environment when it is imported

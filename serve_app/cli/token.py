@@ -8,38 +8,38 @@ from typing import Annotated, Final
 import typer
 
 from cluster.clock import SystemClock
-from cluster.errors import ConfigurationError
 from cluster.identity.devkeys import mint_token
-from cluster.settings import load_settings
-from serve_app.cli.client import errors
-from serve_app.cli.exits import Exit
+from serve_app.cli.options import ROLES
+from serve_app.cli.surroundings import quiet_settings
 
-_DURATION: Final = re.compile(r"\A(\d+)([smhd])\Z")
+_DURATION: Final = re.compile(r"\A(\d{1,9})([smhd])\Z", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def token(
     *,
-    tenant: Annotated[str, typer.Option("--tenant")],
-    sub: Annotated[str, typer.Option("--sub", help="the agent or person")],
-    role: Annotated[list[str], typer.Option("--role", help="repeatable")],
-    scope: Annotated[str | None, typer.Option("--scope", help="narrows, space-separated")] = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="the tenant it is good for")],
+    sub: Annotated[str, typer.Option("--sub", help="the agent or person that it names")],
+    role: Annotated[
+        list[str], typer.Option("--role", help=f"repeatable: {', '.join(ROLES)}", metavar="ROLE")
+    ],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="narrows what the roles carry; repeatable or space-separated"),
+    ] = None,
     ttl: Annotated[str, typer.Option("--ttl", help="such as 30s, 15m, 1h, 7d")] = "1h",
 ) -> None:
     """Print a token signed by the development key (ACGS_ENV=dev only)."""
-    try:
-        minted = mint_token(
-            load_settings(),
-            tenant=tenant,
-            agent=sub,
-            roles=tuple(role),
-            scopes=tuple(scope.split()) if scope is not None else None,
-            ttl_s=seconds(ttl),
-            now=SystemClock().now(),
-        )
-    except (ConfigurationError, ValueError) as error:
-        errors.print(str(error), style="red", highlight=False)
-        raise typer.Exit(Exit.USAGE) from error
+    scopes = None if scope is None else [word for words in scope for word in words.split()]
+    minted = mint_token(
+        quiet_settings(),
+        tenant=tenant,
+        agent=sub,
+        roles=tuple(role),
+        scopes=scopes,
+        ttl_s=seconds(ttl),
+        now=SystemClock().now(),
+    )
     typer.echo(minted)
 
 

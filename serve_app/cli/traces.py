@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+# As the public data sets write a call: its name, then its arguments or an instruction in words.
 _CALL: Final = re.compile(
-    r"\ATool call: (?P<tool>[A-Za-z0-9_.:-]+)\s*(?P<args>\{.*\})\Z", re.DOTALL
+    r"\ATool call: (?P<tool>[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*)"
+    r"(?:\s*(?P<args>\{.*\})|\.\s+(?P<text>.+))\Z",
+    re.DOTALL,
 )
-_TEXT_MAX: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """One line of a trace file: what to send, and how its source labels it (None: unlabelled)."""
+    """One line of a trace file: what to send, and how its source labels it (None: unlabelled).
+
+    `where` is the file's name and the line's number.
+    """
 
     content: dict[str, Any]
     source: str
     label: int | None
+    where: str
 
 
 class TraceError(Exception):
@@ -29,46 +35,68 @@ class TraceError(Exception):
 
 
 def read_traces(path: Path, *, limit: int | None = None) -> Iterator[Trace]:
-    """Yield the traces of a JSON-lines file.
+    """Yield the traces of a JSON-lines file, at most `limit`; empty lines are none.
 
     A line is `{"tool", "args"?, "text"?}`, or `{"text", "label"?, "source"?}` whose text may be
-    `Tool call: NAME {json}`. Raises TraceError naming the first line that is neither.
+    `Tool call: NAME {json}` or `Tool call: NAME. words`. Raises TraceError naming the first line
+    that is neither.
     """
-    with path.open(encoding="utf-8") as lines:
+    found = 0
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if limit is not None and number > limit:
+            if limit is not None and found >= limit:
                 return
             if line.strip():
+                found += 1
                 yield _trace(line, where=f"{path.name}:{number}", source=path.stem)
 
 
-def _trace(line: str, *, where: str, source: str) -> Trace:
+def count_traces(path: Path, *, limit: int | None = None) -> int:
+    """Return how many traces the file holds; raises TraceError before anything is sent."""
+    return sum(1 for _ in read_traces(path, limit=limit))
+
+
+def _trace(line: bytes, *, where: str, source: str) -> Trace:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"{where} is not JSON: {error}") from error
-    if not isinstance(row, dict) or not ("tool" in row or isinstance(row.get("text"), str)):
-        raise TraceError(f"{where} has neither `tool` nor `text`")
+    if not isinstance(row, dict):
+        raise TraceError(f"{where} is not a JSON object")
     label = row.get("label")
     return Trace(
-        content=_content(row),
+        content=_content(row, where),
         source=str(row.get("source", source)),
         label=label if label in (0, 1) else None,
+        where=where,
     )
 
 
-def _content(row: dict[str, Any]) -> dict[str, Any]:
+def _content(row: dict[str, Any], where: str) -> dict[str, Any]:
+    text = row.get("text")
     if "tool" in row:
-        content: dict[str, Any] = {"action": str(row["tool"])}
-        content.update((name, row[name]) for name in ("tool", "args", "text") if name in row)
-        return content
-    text = row["text"][:_TEXT_MAX]
+        if not isinstance(row["tool"], str) or not row["tool"]:
+            raise TraceError(f"{where} names no tool: `tool` must be a string")
+        if not isinstance(row.get("args", {}), dict):
+            raise TraceError(f"{where} has `args` that are not a JSON object")
+        return {"action": row["tool"]} | {
+            name: row[name] for name in ("tool", "args", "text") if name in row
+        }
+    if not isinstance(text, str):
+        raise TraceError(f'{where} is no trace: it needs "tool", or "text" as a string')
+    return _call(text) or {"action": "say", "text": text}
+
+
+def _call(text: str) -> dict[str, Any] | None:
+    """Return the content of a text that writes a tool call down, or None when it is just text."""
     call = _CALL.match(text)
-    if call is not None:
-        try:
-            args = json.loads(call["args"])
-        except ValueError:
-            args = None
-        if isinstance(args, dict):
-            return {"action": call["tool"], "tool": call["tool"], "args": args}
-    return {"action": "say", "text": text}
+    if call is None:
+        return None
+    named = {"action": call["tool"], "tool": call["tool"]}
+    if call["args"] is None:
+        return {**named, "text": call["text"]}
+    try:
+        args = json.loads(call["args"])
+    except ValueError:
+        return None
+    return {**named, "args": args}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -119,24 +120,28 @@ async def _appends(
             )
             stop = await _start_sequencer(store, folder, apart=sequencer_apart)
             reader = LedgerReader(folder / "ledger", origin=ORIGIN, store=store)
-            rates, in_tree, waits = [], [], []
+            rates, in_tree, waits, recorder_s = [], [], [], 0.0
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            children_s = before.ru_utime + before.ru_stime
             first = await recorder.append(*a_pair(0), release=None)
             started = await reader.wait_for_leaf(TENANT, first.receipt.entry_id, timeout_s=60)
             assert started == 0, "the sequencer does not run"
             for part in range(slices):
                 each = count // slices
                 pairs = [a_pair(1 + part * each + n) for n in range(each)]
-                started = time.perf_counter()
+                started, cpu = time.perf_counter(), time.process_time()
                 waits += await _append_all(recorder, pairs, callers=callers)
                 rates.append(each / (time.perf_counter() - started))
+                recorder_s += time.process_time() - cpu
                 last = await recorder.append(*a_pair(-1 - part), release=None)
                 await reader.wait_for_leaf(TENANT, last.receipt.entry_id, timeout_s=60)
                 in_tree.append(each / (time.perf_counter() - started))
             standing = await reader.standing(TENANT)
-            memory = await store.execute("INFO", "memory")
+            used = int(await _told(store, "memory", "used_memory"))
+            store_s = float(await _told(store, "cpu", "used_cpu_user"))
+            store_s += float(await _told(store, "cpu", "used_cpu_sys"))
             await stop()
-            assert isinstance(memory, bytes)
-            used = int(memory.split(b"used_memory:")[1].split(b"\r\n")[0])
+            child = resource.getrusage(resource.RUSAGE_CHILDREN)
             return {
                 "appended": count,
                 "callers": callers,
@@ -148,8 +153,21 @@ async def _appends(
                 "into_the_tree_per_s_last_slice": round(in_tree[-1]),
                 **_spread("append_ms", waits),
                 "tree_size": standing.size,
+                "cpu_us_per_append_recorder": round(recorder_s / count * 1e6),
+                "cpu_us_per_append_store": round(store_s / count * 1e6),
+                "cpu_us_per_append_sequencer": round(
+                    (child.ru_utime + child.ru_stime - children_s) / count * 1e6
+                ),
+                "load_average": os.getloadavg()[0],
+                "cores": os.cpu_count(),
                 "store_bytes_per_decision": used // standing.size,
             }
+
+
+async def _told(store: RedisStore, section: str, name: str) -> str:
+    info = await store.execute("INFO", section)
+    assert isinstance(info, bytes)
+    return info.decode().split(f"{name}:")[1].split("\r\n")[0]
 
 
 async def _start_sequencer(store: RedisStore, folder: Path, *, apart: bool) -> Any:

@@ -74,7 +74,7 @@ def test_it_says_what_is_wrong_with_a_ledger_that_does_not_verify(own_valkey: Va
 def test_it_waits_for_the_one_it_follows(
     own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.ledger.actor._LOCK_WAIT_S", 0.6)
+    monkeypatch.setattr("actors.ledger.sequencer.LOCK_WAIT_S", 0.6)
 
     async def scenario() -> None:
         first = LedgerActor(own_valkey.settings)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
+from integration.doorstep import Tenant
 from running import RunningBus, started
 
 
@@ -13,3 +16,12 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBus]:
     with started(tmp_path_factory.mktemp("bus")) as running:
         running.register("tools", "planner", "mailer")
         yield running
+
+
+@pytest.fixture
+def tenant(bus: RunningBus) -> Iterator[Tenant]:
+    """A tenant that no other test uses, with `tools` and `marker` registered."""
+    name = f"t-{uuid4().hex[:16]}"
+    bus.register("tools", "marker", tenant=name)
+    with contextlib.ExitStack() as clients:
+        yield Tenant(bus, name, clients)

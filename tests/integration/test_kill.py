@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-
 from integration.traffic import Books, back, receive_all, recorded_in_time, traffic
 from running import RunningBus, started
 

@@ -45,7 +45,9 @@ messages = st.builds(
     st.sampled_from(MessageType),
 )
 moments = st.datetimes(
-    min_value=datetime(2020, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC)
+    min_value=datetime(2020, 1, 1),  # noqa: DTZ001  # the zone is given apart
+    max_value=datetime(2040, 1, 1),  # noqa: DTZ001  # likewise
+    timezones=st.just(UTC),
 )
 
 

@@ -22,6 +22,7 @@ def detected(text: str) -> list[tuple[str, str]]:
         ("mail bob@example.com now", "email", "bob@example.com"),
         ("<first.last+tag@mail.example.co.uk>", "email", "first.last+tag@mail.example.co.uk"),
         ("j\u00fcrgen\u00f6@m\u00fcller.de", "email", "\u00f6@m\u00fcller.de"),
+        ("bob@example.com1", "email", "bob@example.com"),
         ("user_1@x-y.io.", "email", "user_1@x-y.io"),
         ("mailto:a@b.museum?subject=x", "email", "a@b.museum"),
         ("SSN 123-45-6789.", "us_ssn", "123-45-6789"),

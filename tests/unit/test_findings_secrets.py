@@ -110,7 +110,7 @@ def test_what_is_given_as_a_secret_is_found_without_its_name(
         "basic abcdefghijklm",
         "basic dXNlcnBhc3N3b3Jk",
         "AKIA short",
-        "xAKIAIOSFODNN7EXAMPLE",
+        "XAKIAIOSFODNN7EXAMPLE",
         "-----BEGIN CERTIFICATE-----",
         "eyJhbGciOiJFZERTQSJ9",
         "task-force-abcdefghijklmnopqrstuv",

@@ -139,7 +139,7 @@ def test_what_stands_over_many_strings_is_wiped_when_it_cannot_be_told_apart() -
 
 
 def test_what_cannot_be_cleaned_at_all_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sees_everything(content: object) -> tuple[object, ...]:
+    def sees_everything(_content: object) -> tuple[object, ...]:
         return (a_finding(path="/", start=0, end=1),)
 
     monkeypatch.setattr(redaction, "scan", sees_everything)

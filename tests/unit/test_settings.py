@@ -261,3 +261,20 @@ def test_settings_describe_themselves_for_the_log(monkeypatch: pytest.MonkeyPatc
 def test_settings_travel_between_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _load(monkeypatch, SOUND)
     assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://one:26379,two:26379/main/0",
+        "redis+cluster://one:6379,two:6379",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_every_kind_of_store_that_can_be_opened_can_be_set(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    settings = load_settings()
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == url
