@@ -5,8 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test check bench demo setup lock fmt lint types contracts policies clean
+.PHONY: help run test check bench demo setup lock fmt lint types contracts policies clean
 .DEFAULT_GOAL := run
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## govern: start the bus with embedded defaults
 	$(BIN)/acgs run
@@ -22,7 +25,7 @@ bench: $(STAMP) ## measure the paths of the design, beside their goals
 demo: $(STAMP) ## govern real agent traces end to end, then verify the ledger
 	$(BIN)/acgs demo
 
-setup: $(STAMP)
+setup: $(STAMP) ## everything that the others need, into .venv
 
 # The OPA wheel declares a newer Python than it needs; it is pure ctypes, and pinned by hash.
 $(STAMP): requirements.lock requirements-opa.lock pyproject.toml
@@ -39,22 +42,22 @@ lock: ## rewrite requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header \
 	  --no-annotate --quiet --output-file requirements.lock
 
-fmt: $(STAMP)
+fmt: $(STAMP) ## format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(STAMP)
+lint: $(STAMP) ## format, rules and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 
-types: $(STAMP)
+types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
-contracts: $(STAMP)
+contracts: $(STAMP) ## who may import whom
 	$(BIN)/lint-imports
 
-policies: $(STAMP)
+policies: $(STAMP) ## the Rego bundle, its vectors and the constitution
 	$(BIN)/python -m pytest tests/unit -k "rego or vectors or constitution" -q
 
 clean: ## forget everything that was built or recorded here

@@ -82,8 +82,16 @@ def free_port() -> int:
 
 
 def socket_folder(settings: Settings) -> Path:
-    """Where HAProxy of this data folder is commanded; `start` closes it to other users."""
+    """Where the HAProxy of this data folder is commanded."""
     return _SOCKETS / f"acgs-{os.getuid()}" / _name(settings)[:6]
+
+
+def make_socket_folder(settings: Settings) -> None:
+    """Make that folder, closed to other users: HAProxy itself opens its socket to everybody."""
+    folder = socket_folder(settings)
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+        make_private(each)
 
 
 def _port_block(settings: Settings) -> int:
@@ -164,9 +172,7 @@ def start(settings: Settings, *, options: Mapping[str, Any] | None = None) -> st
     Must run before anything imports `ray`. `options` go to `ray.init`.
     """
     os.environ.update(environment(settings))
-    for folder in (socket_folder(settings).parent, socket_folder(settings)):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        make_private(folder)
+    make_socket_folder(settings)
     import ray  # noqa: PLC0415  # Ray reads its environment when it is imported
 
     defaults: dict[str, Any] = {

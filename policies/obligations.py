@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from policies.decision import Effect, Finding, Obligation, Reason
+from policies.findings import OVERFLOW
 from policies.message import Message
 from policies.redaction import redact
 from policies.settlement import Settlement
@@ -34,10 +35,32 @@ def uphold(settlement: Settlement) -> Settlement:
 def fulfil(
     message: Message, obligations: Sequence[Obligation], findings: Sequence[Finding]
 ) -> Message:
-    """Return the message as it may leave: redacted where an obligation demands it."""
-    if any(obligation.type == REDACT for obligation in obligations):
+    """Return the message as it may leave: redacted where an obligation demands it.
+
+    A `redact` obligation names its strings in `properties.paths`, as the findings do. One that
+    names none, or a string in which nothing was found, means every finding: rather too much is
+    taken out than too little.
+    """
+    demanded = [obligation for obligation in obligations if obligation.type == REDACT]
+    if not demanded:
+        return message
+    paths = _paths(demanded)
+    known = {finding.path for finding in findings}
+    if paths is None or not paths <= known:
         return replace(message, content=redact(message.content, findings))
-    return message
+    meant = [one for one in findings if one.path in paths or one.detector == OVERFLOW]
+    return replace(message, content=redact(message.content, meant))
+
+
+def _paths(obligations: Sequence[Obligation]) -> set[str] | None:
+    """Return the paths that the obligations name together; None when one means everything."""
+    paths: set[str] = set()
+    for obligation in obligations:
+        named = obligation.properties.get("paths")
+        if not isinstance(named, list | tuple) or not named:
+            return None
+        paths.update(str(path) for path in named)
+    return paths
 
 
 def _unfulfilled(obligation: Obligation) -> Reason:

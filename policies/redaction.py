@@ -44,20 +44,30 @@ def redact(content: Mapping[str, object], findings: Iterable[Finding]) -> dict[s
     return redaction.finished()
 
 
-def cleaned(text: str, spans: Iterable[Span]) -> str:
-    """Return the text without these spans, and without what it still shows once they are gone."""
-    found = sorted(spans)
-    detector = OVERFLOW
+def cleaned(text: str, spans: Iterable[Span], *, name: str = "") -> str:
+    """Return the text without these spans, and without what it still shows once they are gone.
+
+    `name` is the nearest key above the text, which may tell what it is.
+    """
+    found, detector = sorted(spans), OVERFLOW
     for _ in range(ROUNDS_MAX):
         text = _cut(text, found)
-        left = [finding for finding in scan({"": text}) if finding.kind in PRIVATE]
-        if not left:
+        found = _shown(text, name)
+        if not found:
             return text
-        found = sorted((finding.start, finding.end, finding.detector) for finding in left)
         detector = found[0][2]
-        if any(finding.detector == OVERFLOW for finding in left):
+        if any(one == OVERFLOW for _, _, one in found):
             break
     return _mark(detector)
+
+
+def _shown(text: str, name: str) -> list[Span]:
+    """What is private in the text by itself, under its name."""
+    return sorted(
+        (finding.start, finding.end, finding.detector)
+        for finding in scan({name: text})
+        if finding.kind in PRIVATE and not _KEY_ITSELF.fullmatch(finding.path[1:])
+    )
 
 
 def _mark(detector: str) -> str:
@@ -88,7 +98,9 @@ class _Redaction:
         """Replace the spans of the string at this path; a path that leads nowhere is let be."""
         *way, last = path.split("/")[1:] or [""]
         branch: Branch | None = self._root
+        name = ""
         for token in way:
+            name = self._name(branch, token, name)
             branch = self._child(branch, token)
         if isinstance(branch, dict) and _KEY_ITSELF.fullmatch(last):
             key = self._place(branch, last[:-1])
@@ -98,7 +110,7 @@ class _Redaction:
         place = self._place(branch, last)
         text = None if branch is None or place is None else text_of(branch[place])
         if branch is not None and text is not None:
-            branch[place] = cleaned(text, spans)
+            branch[place] = cleaned(text, spans, name=self._name(branch, last, name))
 
     def finished(self) -> dict[str, object]:
         """Return the copy; keys change at the end, for paths are told by them."""
@@ -137,6 +149,10 @@ class _Redaction:
             return int(token)
         return None
 
+    def _name(self, branch: Branch | None, token: str, above: str) -> str:
+        """The nearest key at or above this token."""
+        return str(self._place(branch, token)) if isinstance(branch, dict) else above
+
     def _ranked(self, branch: dict[str, object]) -> dict[str, str]:
         if id(branch) not in self._keys:
             self._keys[id(branch)] = {rank: key for key, rank in ranks(branch).items()}
@@ -161,11 +177,9 @@ def _all_cleaned(content: Mapping[str, object]) -> dict[str, object]:
 
 
 def _cleaned_alone(name: str, text: str) -> str:
-    seen = [finding for finding in scan({name: text}) if finding.kind in PRIVATE]
-    if any(finding.detector == OVERFLOW for finding in seen):
-        return _mark(OVERFLOW)
-    own = [finding for finding in seen if not _KEY_ITSELF.fullmatch(finding.path[1:])]
-    return cleaned(text, [(finding.start, finding.end, finding.detector) for finding in own])
+    shown = _shown(text, name)
+    is_legible = all(detector != OVERFLOW for _, _, detector in shown)
+    return cleaned(text, shown, name=name) if is_legible else _mark(OVERFLOW)
 
 
 def _rebuilt(content: Mapping[str, object], clean: Callable[[str, str], str]) -> dict[str, object]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
-from builders import a_message, a_principal
 from policies.message import MessageType
 from serve_app.judges.question import policy_input
 from serve_app.ports import Question
+
+from builders import a_message, a_principal
 
 MAIL: Mapping[str, object] = {
     "action": "email.send",

@@ -119,7 +119,8 @@ class RunningBus:
 @contextlib.contextmanager
 def started(folder: Path, **environment: str) -> Iterator[RunningBus]:
     """Start a bus with its data in `folder` and wait until it is ready."""
-    settings = Settings(data_dir=folder, http_port=free_port())
+    port = int(environment.get("ACGS_HTTP_PORT", free_port()))
+    settings = Settings(data_dir=folder, http_port=port)
     log = folder / "run.log"
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "serve_app.cli.main", "run"]

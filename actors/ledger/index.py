@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from actors.ledger.entry import timestamp
+from actors.ledger.generation import connect, current, fresh
 from actors.ledger.wal import position
 from policies.decision import Effect
 from policies.errors import RefusalError
 
-INDEX: Final = "index.sqlite"
+INDEX: Final = "index"
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS leaf (
@@ -71,27 +72,13 @@ class Query:
 class Index:
     """One log's index, open for one process; the sequencer writes, gateways read."""
 
-    def __init__(self, folder: Path, *, writes: bool) -> None:
-        path = folder / INDEX
-        if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = OFF")  # it can be made again
-            self._connection.executescript(_SCHEMA)
-        else:
-            self._connection = sqlite3.connect(
-                f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
+    def __init__(self, path: Path, *, writes: bool) -> None:
+        self.path = path
+        self._connection = connect(path, _SCHEMA, writes=writes)
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
-
-    def is_made(self) -> bool:
-        """Say whether its writer has laid it out; a reader may come a moment before that."""
-        found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'")
-        return found.fetchone() is not None
 
     def is_sound(self) -> bool:
         """Say whether the file itself is whole; what it says is compared with the log's size."""
@@ -183,15 +170,18 @@ class Index:
 
 
 def open_index(folder: Path, *, size: int, root: bytes) -> tuple[Index, bool]:
-    """Return the index of a log, and whether it is complete; one that is not is empty."""
-    with suppress(sqlite3.DatabaseError):
-        index = Index(folder, writes=True)
-        if index.is_sound() and index.state() == (size, root):
-            return index, True
-        index.close()
-    for name in (INDEX, f"{INDEX}-wal", f"{INDEX}-shm"):
-        (folder / name).unlink(missing_ok=True)
-    return Index(folder, writes=True), False
+    """Return a log's index to write, and whether it is complete.
+
+    One that is not is empty, and counts once it is given to `publish`.
+    """
+    path = current(folder, INDEX)
+    if path is not None and path.exists():
+        with suppress(sqlite3.DatabaseError):
+            index = Index(path, writes=True)
+            if index.is_sound() and index.state() == (size, root):
+                return index, True
+            index.close()
+    return Index(fresh(folder, INDEX), writes=True), False
 
 
 def cursor_of(row: Row) -> str:

@@ -10,7 +10,8 @@ from typing import Final
 from actors.ledger import checkpoint as notes
 from actors.ledger.checkpoint import Checkpoint, Signer
 from actors.ledger.entry import Kind, open_entry
-from actors.ledger.index import Index, Row, open_index
+from actors.ledger.generation import publish
+from actors.ledger.index import INDEX, Index, Row, open_index
 from actors.ledger.merkle import EMPTY_ROOT
 from actors.ledger.overflow import about
 from actors.ledger.store import Folder, Step, blob_path
@@ -65,6 +66,7 @@ def open_track(path: Path, opening: TrackOpening, *, step: Step) -> Track:
         raise
     if not complete:
         rebuild.finish(size=writer.log.size, root=writer.log.root)
+        publish(index.path, INDEX)
     if writer.hand_over(at=opening.at):
         row = Row(writer.log.size - 1, writer.last_id, Kind.KEY_ROTATION.value)
         index.add([row], size=writer.log.size, root=writer.log.root)

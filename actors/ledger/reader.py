@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors.ledger import checkpoint as notes
+from actors.ledger import generation
 from actors.ledger.checkpoint import Checkpoint
 from actors.ledger.entry import decision_from, open_entry
 from actors.ledger.errors import TamperedError
@@ -88,7 +89,7 @@ class LedgerReader:
         self._cache = Cache()
         self._views: dict[str, LogView] = {}
         self._tails: dict[str, Tail] = {}
-        self._root_index: tuple[int, RootIndex] | None = None
+        self._root_index: tuple[generation.Mark, RootIndex] | None = None
 
     async def checkpoint(self, tenant: str | None = None) -> str | None:
         """Return the signed note of a tenant's log, or of the root log; None while it is empty."""
@@ -293,16 +294,14 @@ class LedgerReader:
         return view.prove(covered.leaf_index, checkpoint)
 
     def _covered_index(self) -> RootIndex | None:
-        path = self._folder / ROOT_INDEX
-        if not path.exists():
-            return None
-        inode = path.stat().st_ino
-        if self._root_index is None or self._root_index[0] != inode:
-            index = RootIndex(self._folder, writes=False)
-            if not index.is_made():
-                index.close()
+        mark = generation.mark(self._folder, ROOT_INDEX)
+        if self._root_index is None or self._root_index[0] != mark:
+            index = generation.open_current(
+                self._folder, ROOT_INDEX, lambda path: RootIndex(path, writes=False)
+            )
+            if index is None or mark is None:
                 return None
-            self._root_index = (inode, index)
+            self._root_index = (mark, index)
         return self._root_index[1]
 
     def _row(self, view: LogView, decision_id: str) -> Row | None:

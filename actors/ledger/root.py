@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from actors.ledger import checkpoint as notes
 from actors.ledger.checkpoint import Checkpoint
 from actors.ledger.entry import SEALED
 from actors.ledger.errors import TamperedError
+from actors.ledger.generation import connect, fresh, publish
 from actors.ledger.store import Folder
 from actors.ledger.writer import Opening, Writer
 
-ROOT_INDEX: Final = "root.sqlite"
+ROOT_INDEX: Final = "root"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS covered (
   origin TEXT NOT NULL, size INTEGER NOT NULL, leaf_index INTEGER NOT NULL,
@@ -36,27 +36,12 @@ class Covered:
 class RootIndex:
     """Which leaf of the root log covers which size of which log; made again from the log."""
 
-    def __init__(self, folder: Path, *, writes: bool) -> None:
-        path = folder / ROOT_INDEX
-        if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = OFF")  # it can be made again
-            self._connection.executescript(_SCHEMA)
-        else:
-            self._connection = sqlite3.connect(
-                f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
+    def __init__(self, path: Path, *, writes: bool) -> None:
+        self._connection = connect(path, _SCHEMA, writes=writes)
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
-
-    def is_made(self) -> bool:
-        """Say whether its writer has laid it out; a reader may come a moment before that."""
-        found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'covered'")
-        return found.fetchone() is not None
 
     def add(self, rows: Iterable[Covered]) -> None:
         """Add what new leaves cover."""
@@ -106,10 +91,10 @@ class RootLog:
                 visit=visit,
             ),
         )
-        for name in (ROOT_INDEX, f"{ROOT_INDEX}-wal", f"{ROOT_INDEX}-shm"):
-            (folder.folder / name).unlink(missing_ok=True)
-        index = RootIndex(folder.folder, writes=True)
+        path = fresh(folder.folder, ROOT_INDEX)
+        index = RootIndex(path, writes=True)
         index.add(rows)
+        publish(path, ROOT_INDEX)
         return cls(writer, index, covered)
 
     def remembered(self, origin: str) -> Checkpoint | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.ledger import checkpoint as notes
+from actors.ledger import generation
 from actors.ledger.checkpoint import Checkpoint, VerifierKey
 from actors.ledger.errors import TamperedError
 from actors.ledger.index import INDEX, Index
@@ -80,7 +81,7 @@ class LogView:
         self._keys = keys
         self._cache = cache
         self._opened: Checkpoint | None = None
-        self._index: tuple[int, Index] | None = None
+        self._index: tuple[generation.Mark, Index] | None = None
         self._lock = threading.Lock()
 
     def checkpoint(self) -> Checkpoint | None:
@@ -144,17 +145,15 @@ class LogView:
 
     def index(self) -> Index | None:
         """Return the log's index as its writer keeps it now, or None before there is one."""
-        try:
-            inode = os.stat(self.path / INDEX).st_ino  # noqa: PTH116  # one call, on every read
-        except FileNotFoundError:
-            return None
+        mark = generation.mark(self.path, INDEX)
         with self._lock:
-            if self._index is None or self._index[0] != inode:
-                index = Index(self.path, writes=False)
-                if not index.is_made():
-                    index.close()
+            if self._index is None or self._index[0] != mark:
+                index = generation.open_current(
+                    self.path, INDEX, lambda path: Index(path, writes=False)
+                )
+                if index is None or mark is None:
                     return None
-                self._index = (inode, index)
+                self._index = (mark, index)
             return self._index[1]
 
     def close(self) -> None:

@@ -21,23 +21,28 @@ _ADVICE: Final = {
     "auth.unknown_key": "the bus trusts other keys than the one that signed this token: run the "
     "command with the bus's own ACGS_DATA_DIR, or set ACGS_TOKEN",
 }
-_TOKEN_ADVICE: Final = "set ACGS_TOKEN to a fresh token, or unset it to have one minted here"
+_MINT_ANOTHER: Final = "set ACGS_TOKEN to a fresh token, or unset it to have one minted here"
 
 
 class ProblemError(Exception):
     """The bus answered with a problem document, or not at all (status 0)."""
 
     def __init__(
-        self, status: int, code: str, detail: str, fields: Sequence[Mapping[str, Any]] = ()
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        fields: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        super().__init__(status, code, detail, fields)
+        super().__init__(status, code, detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.fields = fields
 
     def __str__(self) -> str:
-        advice = _ADVICE.get(self.code, _TOKEN_ADVICE if self.status == 401 else "")
+        advice = _ADVICE.get(self.code, _MINT_ANOTHER if self.status == 401 else "")
         wrong = [f"  {_path(field['loc'])}: {field['msg']}" for field in self.fields]
         return "\n".join([f"{self.code}: {self.detail}", *wrong, *([advice] if advice else [])])
 
@@ -122,7 +127,7 @@ def _problem(answer: httpx.Response) -> ProblemError:
         if answer.is_server_error:
             detail += f" (request {problem['request_id']})"
         return ProblemError(
-            answer.status_code, str(problem["code"]), detail, problem.get("errors") or ()
+            answer.status_code, str(problem["code"]), detail, fields=problem.get("errors") or ()
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return _stranger(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -10,41 +11,55 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import httpx
 import typer
 
+from cluster.clock import SystemClock
+from cluster.identity.devkeys import mint_token
 from cluster.session import free_port
 from cluster.settings import Settings
-from serve_app.cli.client import Client, ProblemError, errors, token_for
+from serve_app.cli.client import Client
 from serve_app.cli.exits import Exit
-from serve_app.cli.govern import Tally, govern_file
-from serve_app.cli.ledger import own_key, verify_folder
-from serve_app.cli.output import Format, console, show_rows
+from serve_app.cli.govern import govern
+from serve_app.cli.keys import own_key
+from serve_app.cli.ledger import verify_folder
+from serve_app.cli.output import Format, complain, note, say
+from serve_app.cli.proof import checked, show_proved
+from serve_app.cli.surroundings import own_url, quiet_settings
+from serve_app.cli.tally import Tally
+from serve_app.cli.traces import Trace, spread_traces
 
 PUBLIC_TRACES: Final = Path("../shared/data")
 OWN_TRACES: Final = Path("tests/data/traces.jsonl")
 _TRACE_FILES: Final = ("bfcl", "tau_retail", "asb", "assebench_security", "bipia")
 _START_TIMEOUT_S: Final = 180.0
+_STOP_TIMEOUT_S: Final = 90.0
+_UNKNOWN: Final = "policy.tool_unknown"
 
 
 def demo(
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="lines of each file")] = 400,
-    data: Annotated[Path | None, typer.Option("--data", help="a folder of traces")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="of each file, evenly")] = 400,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", exists=True, file_okay=False, help="your own folder of *.jsonl"),
+    ] = None,
 ) -> None:
     """Govern real agent traces over HTTP, show the verdicts, and verify the ledger they made."""
     files = trace_files(data)
     with tempfile.TemporaryDirectory(prefix="acgs-demo-") as folder:
-        settings = Settings(data_dir=Path(folder), http_port=free_port())
+        place = {"data_dir": Path(folder), "http_host": "127.0.0.1", "http_port": free_port()}
+        settings = quiet_settings().model_copy(update=place)
+        note("starting a bus of its own, in a temporary folder")
         with _running(settings):
-            tally = _govern(settings, files, limit)
+            note(f"governing {len(files)} files over HTTP at {own_url(settings)}")
+            tally, chosen = _govern(settings, files, limit)
+            proof = _proof(settings, chosen) if chosen else None
         tally.show(Format.TABLE)
-        _by_source(tally)
-        console.print("\nverifying the ledger that this wrote, from its files alone")
-        if not verify_folder(settings.data_dir / "ledger", own_key(settings)):
-            raise typer.Exit(Exit.TAMPERED)
+        _explain(tally)
+        _verify(settings, proof)
 
 
 def trace_files(folder: Path | None) -> list[Path]:
@@ -52,69 +67,110 @@ def trace_files(folder: Path | None) -> list[Path]:
     if folder is not None:
         found = sorted(folder.glob("*.jsonl"))
         if not found:
-            raise typer.BadParameter(f"no *.jsonl in {folder}")
+            raise typer.BadParameter(f"there is no *.jsonl in {folder}")
         return found
     public = [PUBLIC_TRACES / f"{name}.jsonl" for name in _TRACE_FILES]
     present = [path for path in public if path.is_file()]
+    if not present and not OWN_TRACES.is_file():
+        raise typer.BadParameter(f"there is no {OWN_TRACES} here: run it in the repository")
     if not present:
-        errors.print(f"no public traces in {PUBLIC_TRACES}: using {OWN_TRACES}", highlight=False)
+        note(f"no public traces in {PUBLIC_TRACES}: governing {OWN_TRACES}")
     return present or [OWN_TRACES]
 
 
-def _govern(settings: Settings, files: list[Path], limit: int) -> Tally:
-    url = f"http://{settings.http_host}:{settings.http_port}"
-    admin = token_for(settings, tenant="acme", agent="admin", roles=("tenant_admin",))
-    planner = token_for(settings, tenant="acme", agent="planner", roles=("agent",))
-    total = Tally()
-    try:
-        with Client(url, admin) as client:
-            client.call("PUT", "/v1/agents/tools", body={"agent_type": "tool_runner"})
-        with Client(url, planner) as client:
-            for file in files:
-                total.merge(govern_file(client, file, to="tools", limit=limit))
-    except ProblemError as problem:
-        errors.print(str(problem), style="red", highlight=False)
-        raise typer.Exit(problem.exit) from problem
-    return total
+def _govern(settings: Settings, files: list[Path], limit: int) -> tuple[Tally, str]:
+    """Govern the files; return the tally, and the last decision that is worth a proof."""
+    total, chosen = Tally(), ""
+
+    def hear(_: Trace, decision: dict[str, Any]) -> None:
+        nonlocal chosen
+        if decision["effect"] == "deny" or not chosen:
+            chosen = decision["decision_id"]
+
+    with _client(settings, "admin", "tenant_admin") as client:
+        client.call("PUT", "/v1/agents/tools", body={"agent_type": "tool_runner"})
+    with _client(settings, "planner", "agent") as client:
+        for file in files:
+            traces = spread_traces(file, limit)
+            total.merge(govern(client, traces, name=file.name, to="tools", hear=hear))
+    return total, chosen
 
 
-def _by_source(tally: Tally) -> None:
-    sources = sorted({source for source, _ in tally.by_source})
-    effects = ("allow", "review", "deny")
-    rows = [
-        {"source": source, **{effect: tally.by_source[source, effect] for effect in effects}}
-        for source in sources
-    ]
-    show_rows(rows, ("source", *effects), form=Format.TABLE, title="by source")
+def _proof(settings: Settings, decision_id: str) -> dict[str, Any]:
+    with _client(settings, "auditor", "auditor") as client:
+        text = client.text(f"/v1/decisions/{decision_id}/proof", accept="application/json")
+    proof: dict[str, Any] = json.loads(text)
+    return proof
+
+
+def _explain(tally: Tally) -> None:
+    unknown = sum(count for (_, _, code), count in tally.decided.items() if code == _UNKNOWN)
+    if unknown:
+        note(
+            f"\n{unknown} calls name tools that the default policy does not list. Nobody vouches "
+            "for those,\nso they are held for people rather than let through: put them into "
+            "policies/rego/cfg/tools."
+        )
+
+
+def _verify(settings: Settings, proof: dict[str, Any] | None) -> None:
+    """Check what the bus left behind, now that it is gone: its files and the public key."""
+    key = own_key(settings)
+    note("\nThe bus is stopped. Verifying the ledger that it wrote, from its files and the key")
+    say(str(key))
+    if not verify_folder(settings.data_dir / "ledger", key):
+        raise typer.Exit(Exit.TAMPERED)
+    if proof is not None:
+        show_proved(checked(proof, key))
+
+
+def _client(settings: Settings, agent: str, role: str) -> Client:
+    token = mint_token(
+        settings, tenant="acme", agent=agent, roles=(role,), ttl_s=3600, now=SystemClock().now()
+    )
+    return Client(own_url(settings), token)
 
 
 @contextlib.contextmanager
 def _running(settings: Settings) -> Iterator[None]:
+    # Neither another bus's address nor its store: this one is on its own.
+    strangers = {"REDIS_URL", "ACGS_URL", "ACGS_TOKEN", "RAY_ADDRESS"}
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in strangers},
         "ACGS_DATA_DIR": str(settings.data_dir),
+        "ACGS_HTTP_HOST": settings.http_host,
         "ACGS_HTTP_PORT": str(settings.http_port),
     }
     command = [sys.executable, "-m", "serve_app.cli.main", "run"]
-    process = subprocess.Popen(command, env=environment)  # noqa: S603  # our own command
-    try:
-        _wait_until_ready(settings, process)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+    log = settings.data_dir / "run.log"
+    with log.open("wb") as words:
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            command, env=environment, stdout=words, stderr=words
+        )
+        try:
+            _wait_until_ready(settings, process, log)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=_STOP_TIMEOUT_S)
 
 
-def _wait_until_ready(settings: Settings, process: subprocess.Popen[bytes]) -> None:
-    url = f"http://{settings.http_host}:{settings.http_port}/health/ready"
+def _wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
+    url = f"{own_url(settings)}/health/ready"
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
-            errors.print("the bus did not start; its own words are above", style="red")
+            complain(f"the bus did not start. Its last words:\n{_last_words(log)}")
             raise typer.Exit(Exit.FAILED)
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
                 return
         time.sleep(0.3)
-    errors.print(f"the bus was not ready within {_START_TIMEOUT_S:.0f} s", style="red")
+    complain(
+        f"the bus was not ready in {_START_TIMEOUT_S:.0f} s. Its last words:\n{_last_words(log)}"
+    )
     raise typer.Exit(Exit.UNAVAILABLE)
+
+
+def _last_words(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

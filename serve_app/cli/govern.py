@@ -1,20 +1,18 @@
-"""Governing a whole file over HTTP, several lines at a time, with progress."""
+"""Governing many traces over HTTP, several at a time, with progress."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 from cluster.constants import CONSTITUTIONAL_HASH
 from serve_app.cli.client import Client, ProblemError
 from serve_app.cli.output import progress_bar
 from serve_app.cli.tally import Tally
-from serve_app.cli.traces import Trace, count_traces, read_traces
+from serve_app.cli.traces import Trace
 
 IN_FLIGHT: Final = 8
 _WINDOW: Final = 64
@@ -30,26 +28,24 @@ class _Answer:
     latency_ms: float
 
 
-def govern_file(
+def govern(
     client: Client,
-    path: Path,
+    traces: Sequence[Trace],
     *,
+    name: str,
     to: str,
-    limit: int | None = None,
     hear: Hear | None = None,
 ) -> Tally:
-    """Send every line of the file to `to`, eight at a time, and count what was decided.
+    """Send every trace to `to`, eight at a time, and count what was decided.
 
-    A line that the bus refuses (4xx) is counted by its code. Raises TraceError before anything is
-    sent when a line is no trace, and ProblemError when the bus cannot govern or the token does
-    not permit it.
+    A trace that the bus refuses (4xx) is counted by its code. Raises ProblemError when the bus
+    cannot govern, or the token or the recipient does not permit any of them.
     """
-    total = count_traces(path, limit=limit)
     tally = Tally()
     started_s = time.perf_counter()
     with progress_bar() as progress, ThreadPoolExecutor(IN_FLIGHT) as pool:
-        task = progress.add_task(path.name, total=total)
-        for window in _windows(read_traces(path, limit=limit)):
+        task = progress.add_task(name, total=len(traces))
+        for window in _windows(traces):
             for answer in pool.map(lambda trace: _govern(client, trace, to), window):
                 _count(tally, answer, hear)
                 progress.advance(task)
@@ -88,7 +84,6 @@ def _is_about_the_line(problem: ProblemError) -> bool:
     return problem.status in (400, 409, 413, 422)
 
 
-def _windows(traces: Iterable[Trace]) -> Iterator[list[Trace]]:
-    iterator = iter(traces)
-    while window := list(islice(iterator, _WINDOW)):
-        yield window
+def _windows(traces: Sequence[Trace]) -> Iterator[Sequence[Trace]]:
+    for start in range(0, len(traces), _WINDOW):
+        yield traces[start : start + _WINDOW]

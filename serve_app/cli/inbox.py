@@ -13,7 +13,7 @@ from serve_app.cli.output import Format, note, say, show_rows
 from serve_app.cli.surroundings import connect
 
 
-def inbox(  # noqa: PLR0913  # one parameter for each option of the command
+def inbox(
     agent: AgentName = "tools",
     *,
     tenant: Tenant = "acme",

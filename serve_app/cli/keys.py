@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from actors.ledger.checkpoint import VerifierKey, parse_key
 from actors.ledger.client import LedgerRecorder
 from actors.ledger.keys import ROOT, signers
 from cluster.clock import SystemClock
@@ -19,6 +21,11 @@ from policies.principal import Principal
 from serve_app.cli.options import AgentName, Tenant
 from serve_app.cli.output import note, say
 from serve_app.cli.surroundings import quiet_settings
+
+KeyOption = Annotated[
+    str | None,
+    typer.Option("--key", help="the root log's verifier key, or a file that holds it"),
+]
 
 
 def key(
@@ -68,6 +75,25 @@ def require_seeds(settings: Settings) -> None:
             f"there is no ledger key in {settings.data_dir / 'keys'}: give the public one with "
             "--key (the bus shows it at /v1/ledger/key), or set ACGS_DATA_DIR to the bus's folder"
         )
+
+
+def own_key(settings: Settings) -> VerifierKey:
+    """Return the newest root key of these settings' own keyring."""
+    seeds = load_keyring(settings).ledger_seeds
+    return signers(seeds, origin=settings.ledger_origin, tenant=ROOT)[0].verifier
+
+
+def trusted_key(given: str | None, settings: Settings) -> VerifierKey:
+    """Return the key of `--key`, or our own; never a fresh one that nobody has signed with."""
+    if given is None:
+        require_seeds(settings)
+        return own_key(settings)
+    path = Path(given)
+    lines = path.read_text().splitlines() if path.is_file() else [given]
+    try:
+        return parse_key(lines[0] if lines else "")
+    except ValueError as error:
+        raise typer.BadParameter(f"--key: {error}") from error
 
 
 async def _erase(settings: Settings, tenant: str, subject: str, *, reason: str) -> str:

@@ -4,44 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from actors.ledger.audit import Audit, audit, is_url, open_place, tenants_in
-from actors.ledger.checkpoint import Checkpoint, VerifierKey, parse, parse_key
+from actors.ledger.checkpoint import Checkpoint, VerifierKey, parse
 from actors.ledger.errors import TamperedError
-from actors.ledger.keys import ROOT, log_folder, log_origin, signers
+from actors.ledger.keys import log_folder, log_origin
 from actors.ledger.reader import LedgerReader
 from cluster.errors import ConfigurationError
-from cluster.keyring import load_keyring
 from cluster.settings import Settings
 from serve_app.cli import keys, proof
 from serve_app.cli.exits import Exit
+from serve_app.cli.keys import KeyOption, own_key, trusted_key
 from serve_app.cli.options import Output, Tenant
-from serve_app.cli.output import Column, Format, pairs, progress_bar, say, show_object, show_rows
-from serve_app.cli.sentences import complain, sentence
+from serve_app.cli.output import (
+    Format,
+    complain,
+    pairs,
+    progress_bar,
+    say,
+    show_event,
+    show_object,
+    show_rows,
+)
+from serve_app.cli.sentences import sentence
 from serve_app.cli.surroundings import quiet_settings, token_for
+
+__all__ = ["app", "own_key", "verify_folder"]
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and prove with the ledger.")
 
-_ENTRIES: Final = (
-    Column("kind", whole=True),
-    Column("at", whole=True),
-    Column("who"),
-    Column("what"),
-    Column("id", whole=True),
-)
 Expected = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--expect", exists=True, dir_okay=False, help="a checkpoint you kept; repeatable"
-    ),
-]
-KeyOption = Annotated[
-    str | None,
-    typer.Option("--key", help="the root log's verifier key, or a file that holds it"),
+    typer.Option("--expect", exists=True, dir_okay=False, help="a checkpoint you kept; repeatable"),
 ]
 
 
@@ -63,7 +61,7 @@ def verify(
     """
     settings = quiet_settings()
     place = place or str(settings.data_dir / "ledger")
-    trusted = given_key(key, settings)
+    trusted = trusted_key(key, settings)
     remembered = [_expected(path) for path in expect or ()]
     try:
         if is_url(place):
@@ -91,7 +89,8 @@ def tail(
     reader = LedgerReader(folder, origin=settings.ledger_origin)
     found = [dict(body) for body in reader.entries(tenant, last=count)]
     if output is Format.TABLE:
-        show_rows([_entry_row(body) for body in found], _ENTRIES, form=output)
+        for body in found:
+            _show_entry(body)
     else:
         show_rows(found, (), form=output)
 
@@ -111,25 +110,6 @@ def verify_folder(folder: Path, key: VerifierKey) -> bool:
         complain(sentence(error))
         return False
     return True
-
-
-def own_key(settings: Settings) -> VerifierKey:
-    """Return the newest root key of these settings' own keyring."""
-    seeds = load_keyring(settings).ledger_seeds
-    return signers(seeds, origin=settings.ledger_origin, tenant=ROOT)[0].verifier
-
-
-def given_key(given: str | None, settings: Settings) -> VerifierKey:
-    """Return the key of `--key`, or our own; never a fresh one that nobody has signed with."""
-    if given is None:
-        keys.require_seeds(settings)
-        return own_key(settings)
-    path = Path(given)
-    lines = path.read_text().splitlines() if path.is_file() else [given]
-    try:
-        return parse_key(lines[0] if lines else "")
-    except ValueError as error:
-        raise typer.BadParameter(f"--key: {error}") from error
 
 
 def _expected(path: Path) -> Checkpoint:
@@ -193,7 +173,8 @@ def _show(found: Audit, form: Format) -> None:
         return
     say(
         Text.assemble(
-            ("VERIFIED", "bold green"), "  every leaf, tile and signature, recomputed from the files"
+            ("VERIFIED", "bold green"),
+            "  every leaf, tile and signature, recomputed from the files",
         )
     )
     pairs(
@@ -215,16 +196,15 @@ def _show_damage(error: TamperedError, form: Format) -> None:
         show_object({"verified": False, **damage}, form=form)
 
 
-def _entry_row(body: Mapping[str, Any]) -> dict[str, object]:
+def _show_entry(body: Mapping[str, Any]) -> None:
     kind = body["kind"]
     facts: Mapping[str, Any] = body[kind]
-    who = facts.get("agent") or facts.get("subject") or facts.get("by") or ""
-    effect = facts.get("effect", facts.get("code", facts.get("reason", "")))
-    what = facts.get("tool") or facts.get("action") or facts.get("message_type") or ""
-    return {
-        "kind": kind,
-        "at": str(facts.get("decided_at", facts.get("at", "")))[:19],
-        "who": who,
-        "what": f"{effect} {what}".strip(),
-        "id": facts.get("decision_id", ""),
-    }
+    reasons = facts.get("reasons") or [{"code": facts.get("code", facts.get("reason", ""))}]
+    show_event(
+        at=str(facts.get("decided_at", facts.get("at", ""))),
+        effect=facts.get("effect", kind),
+        who=str(facts.get("agent") or facts.get("subject") or ""),
+        what=str(facts.get("tool") or facts.get("action") or facts.get("message_type") or ""),
+        why=str(reasons[0]["code"]),
+        name=str(facts.get("decision_id", "")),
+    )

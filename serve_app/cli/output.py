@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,7 @@ from rich.text import Text
 console = Console()
 errors = Console(stderr=True)
 
+_EVENT_WIDTH: Final = 118
 _PIPED_WIDTH: Final = 200  # nobody looks at it: a reader such as grep wants whole lines
 _COLOURS: Final = {"allow": "green", "review": "yellow", "deny": "red"}
 
@@ -83,9 +85,10 @@ def show_decision(decision: Mapping[str, Any], *, form: Format) -> None:
         )
     )
     for reason in decision["reasons"]:
-        say(f"  {reason['code']}: {reason['message']} ({reason['rule']})")
+        say(f"  {reason['code']}")
+        say(f"{reason['message']} (rule {reason['rule']})", indent=6)
         if reason["remedy"]:
-            say(f"    remedy: {reason['remedy']}")
+            say(f"remedy: {reason['remedy']}", indent=6)
     for duty in decision["obligations"]:
         say(f"  obligation {duty['type']}: {json.dumps(duty['properties'])}")
     pairs([("decision", decision["decision_id"]), ("leaf hash", decision["receipt"]["leaf_hash"])])
@@ -102,9 +105,22 @@ def pairs(facts: Iterable[tuple[str, object]]) -> None:
         say(f"  {name:<12} {value}")
 
 
-def say(text: str | Text) -> None:
+def show_event(*, at: str, effect: str, who: str, what: str, why: str, name: str) -> None:
+    """Show one line about a decision or another entry; two where the terminal is narrow."""
+    shown = coloured(effect)
+    shown.pad_right(max(0, 6 - len(shown)))
+    gap = "  " if _is_wide(_EVENT_WIDTH) else "\n         "
+    facts = f"  {plain(who):<12} {plain(what):<18} {plain(why):<30}"
+    say(Text.assemble(f"{at[11:19]} ", shown, facts, f"{gap}{name}"))
+
+
+def say(text: str | Text, *, indent: int = 0) -> None:
     """Show a line of data on stdout; what others wrote in it is shown, never obeyed."""
-    console.print(text if isinstance(text, Text) else Text(plain(text)), soft_wrap=True)
+    shown = text if isinstance(text, Text) else Text(plain(text))
+    if indent and console.is_terminal:
+        console.print(Padding(shown, (0, 0, 0, indent)))  # folded between words, and indented
+    else:
+        console.print(Text(" " * indent) + shown, soft_wrap=True)
 
 
 def note(text: str, *, style: str = "") -> None:
@@ -126,11 +142,6 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def is_wide(width: int) -> bool:
-    """Say whether a line of this width fits, as it always does where no terminal shows it."""
-    return not console.is_terminal or console.width >= width
-
-
 def progress_bar() -> Progress:
     """Return a progress bar on stderr; nothing is drawn where stderr is no terminal."""
     return Progress(
@@ -139,13 +150,23 @@ def progress_bar() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=errors,
+        transient=True,
         disable=not errors.is_terminal,
     )
 
 
+def _is_wide(width: int) -> bool:
+    """Say whether a line of this width fits, as it always does where no terminal shows it."""
+    return not console.is_terminal or console.width >= width
+
+
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str) -> Table:
     table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left"
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title=title or None,
+        title_justify="left",
     )
     for column in columns:
         table.add_column(

@@ -1,4 +1,4 @@
-"""`acgs ledger proof` and `check`: show that one decision is in the ledger, and check it offline."""
+"""`acgs ledger proof` and `check`: prove that a decision is in the ledger, and check it offline."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from actors.ledger.checkpoint import Checkpoint, VerifierKey, opened, parse
 from actors.ledger.entry import open_entry
 from actors.ledger.errors import ProofError
 from actors.ledger.merkle import leaf_hash, verify_inclusion
+from serve_app.cli.keys import KeyOption, trusted_key
 from serve_app.cli.options import Tenant
 from serve_app.cli.output import pairs, say
 from serve_app.cli.surroundings import connect, quiet_settings
@@ -62,14 +63,10 @@ def check(
         Path, typer.Argument(exists=True, dir_okay=False, help="what `proof -o json` printed")
     ],
     *,
-    key: Annotated[
-        str | None, typer.Option("--key", help="the root log's verifier key, or a file with it")
-    ] = None,
+    key: KeyOption = None,
 ) -> None:
     """Check a proof offline, with nothing but the public key. Exits 7 if it does not hold."""
-    from serve_app.cli.ledger import given_key  # noqa: PLC0415  # that module names this one
-
-    trusted = given_key(key, quiet_settings())
+    trusted = trusted_key(key, quiet_settings())
     try:
         given = json.loads(file.read_bytes())
     except ValueError as error:
@@ -104,13 +101,15 @@ def checked(proof: Mapping[str, Any], key: VerifierKey) -> Proved:
         root = None
         if proof["root"] is not None:
             covered, root = _included(proof["root"], key)
-            if parse(covered.decode()) != checkpoint:
+            if root.origin != key.name or covered != checkpoint.note.encode():
                 raise ProofError("the root log's entry is another checkpoint than the proof's")
         if not isinstance(body.get("decision"), dict):
             raise ProofError("the entry is about no decision")
         index = int(proof["leaf_index"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProofError(f"this is no proof as `acgs ledger proof -o json` prints it: {error!r}") from error
+        raise ProofError(
+            f"this is no proof as `acgs ledger proof -o json` prints it: {error!r}"
+        ) from error
     return Proved(body=body, leaf_index=index, checkpoint=checkpoint, root=root)
 
 

@@ -10,11 +10,11 @@ import typer
 from cluster.constants import CONSTITUTIONAL_HASH
 from serve_app.cli.client import Client
 from serve_app.cli.exits import OF_EFFECT, Exit
-from serve_app.cli.govern import govern_file
+from serve_app.cli.govern import govern
 from serve_app.cli.options import Kind, Output, Sender, Tenant, Urgency, is_recipient, json_object
 from serve_app.cli.output import Format, show_decision, show_line
 from serve_app.cli.surroundings import connect
-from serve_app.cli.traces import Trace
+from serve_app.cli.traces import Trace, first_traces
 
 Content = Annotated[str, typer.Argument(help='a JSON object: {"tool": …, "args": {…}}')]
 TraceFile = Annotated[
@@ -47,12 +47,14 @@ def send(  # noqa: PLR0913  # one parameter for each option of the command
     """
     if bool(content) == (file is not None):
         raise typer.BadParameter("give the content as JSON, or --file; one of the two")
-    body = {} if file else _body(json_object(content), message_type, priority)
+    if file is not None:
+        traces = first_traces(file, limit)
+        with connect(tenant, sender) as client:
+            _all(client, traces, name=file.name, to=to, form=output)
+        return
+    body = _body(json_object(content), message_type, priority)
     with connect(tenant, sender) as client:
-        if file is None:
-            _one(client, "/v1/messages", {**body, "to_agent": to}, form=output)
-        else:
-            _all(client, file, to=to, limit=limit, form=output)
+        _one(client, "/v1/messages", {**body, "to_agent": to}, form=output)
 
 
 def decide(
@@ -85,12 +87,12 @@ def _one(client: Client, path: str, body: dict[str, Any], *, form: Format) -> No
     raise typer.Exit(OF_EFFECT[decision["effect"]])
 
 
-def _all(client: Client, file: Path, *, to: str, limit: int | None, form: Format) -> None:
+def _all(client: Client, traces: list[Trace], *, name: str, to: str, form: Format) -> None:
     def hear(trace: Trace, decision: dict[str, Any]) -> None:
         show_line({"trace": trace.where, **decision})
 
     is_stream = form is Format.JSONL
-    tally = govern_file(client, file, to=to, limit=limit, hear=hear if is_stream else None)
+    tally = govern(client, traces, name=name, to=to, hear=hear if is_stream else None)
     if not is_stream:
         tally.show(form)
     if tally.refused:

@@ -52,6 +52,8 @@ def sentence(error: Exception) -> str:
     match error:
         case TamperedError():
             return f"TAMPERED  {error.code}: {error}"
+        case ProofError():
+            return f"NOT PROVED  {error.code}: {error}"
         case OSError() if error.filename:
             return f"{error.filename}: {error.strerror}"
         case _:

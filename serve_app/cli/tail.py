@@ -8,18 +8,16 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import typer
-from rich.text import Text
 
 from serve_app.cli.client import Client
 from serve_app.cli.options import Effects, Output, Tenant
-from serve_app.cli.output import Format, coloured, is_wide, plain, say, show_line, show_rows
+from serve_app.cli.output import Format, show_event, show_line, show_rows
 from serve_app.cli.surroundings import connect
 
 _INTERVAL_S: Final = 0.5
 # What was decided first may be in the tree last: within so long, earlier ones are asked for again.
 _OVERLAP: Final = timedelta(seconds=5)
 _PAGE_MAX: Final = 500
-_ONE_LINE: Final = 118
 
 
 def tail(
@@ -66,7 +64,11 @@ def _page(
 ) -> list[dict[str, Any]]:
     """Return decisions, oldest first; with `since` all of them, however many pages that is."""
     found: list[dict[str, Any]] = []
-    params: dict[str, Any] = {"limit": limit, "effect": effect, "since": since and since.isoformat()}
+    params: dict[str, Any] = {
+        "limit": limit,
+        "effect": effect,
+        "since": since and since.isoformat(),
+    }
     while True:
         page = client.call("GET", "/v1/decisions", params=params)
         found += page["decisions"]
@@ -87,16 +89,11 @@ def _show(decision: Mapping[str, Any], form: Format) -> None:
     if form is not Format.TABLE:
         show_line(decision)
         return
-    what = decision["tool"] or decision["action"] or decision["message_type"]
-    code = decision["reasons"][0]["code"] if decision["reasons"] else ""
-    gap = "  " if is_wide(_ONE_LINE) else "\n         "
-    effect = coloured(decision["effect"])
-    effect.pad_right(6 - len(effect))
-    say(
-        Text.assemble(
-            f"{decision['decided_at'][11:19]} ",
-            effect,
-            f"  {plain(decision['agent']):<12} {plain(what):<18} {plain(code):<30}",
-            f"{gap}{decision['decision_id']}",
-        )
+    show_event(
+        at=decision["decided_at"],
+        effect=decision["effect"],
+        who=decision["agent"],
+        what=decision["tool"] or decision["action"] or decision["message_type"],
+        why=decision["reasons"][0]["code"] if decision["reasons"] else "",
+        name=decision["decision_id"],
     )

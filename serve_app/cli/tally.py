@@ -65,7 +65,9 @@ class Tally:
         if not values:
             return {}
         # Of one value, every percentile is that value.
-        cuts = statistics.quantiles(values, n=100, method="inclusive") if values[1:] else values * 99
+        cuts = (
+            statistics.quantiles(values, n=100, method="inclusive") if values[1:] else values * 99
+        )
         return {f"p{percent}": round(cuts[percent - 1], 3) for percent in (50, 95, 99)}
 
     def verdicts(self) -> list[dict[str, Any]]:
@@ -109,7 +111,9 @@ class Tally:
         shown = [{**row, "effect": coloured(row["effect"])} for row in self.verdicts()]
         show_rows(shown, _VERDICTS, form=form, title="verdicts")
         if any(label != _LABELS[None] for _, label, _ in self.by_source) or len(self.sources()) > 1:
+            say("")
             show_rows(self.sources(), _SOURCES, form=form, title="by source, and by its own labels")
+        say("")
         for code, count in self.refused.most_common():
             say(f"  refused, not judged: {count} with {code}")
         count = len(self.latencies_ms)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,26 +35,30 @@ class TraceError(Exception):
     """A line that is not a trace; says which and what was wrong."""
 
 
-def read_traces(path: Path, *, limit: int | None = None) -> Iterator[Trace]:
-    """Yield the traces of a JSON-lines file, at most `limit`; empty lines are none.
+def read_traces(path: Path) -> Iterator[Trace]:
+    """Yield the traces of a JSON-lines file; empty lines are none.
 
     A line is `{"tool", "args"?, "text"?}`, or `{"text", "label"?, "source"?}` whose text may be
     `Tool call: NAME {json}` or `Tool call: NAME. words`. Raises TraceError naming the first line
     that is neither.
     """
-    found = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if limit is not None and found >= limit:
-                return
             if line.strip():
-                found += 1
                 yield _trace(line, where=f"{path.name}:{number}", source=path.stem)
 
 
-def count_traces(path: Path, *, limit: int | None = None) -> int:
-    """Return how many traces the file holds; raises TraceError before anything is sent."""
-    return sum(1 for _ in read_traces(path, limit=limit))
+def first_traces(path: Path, limit: int | None) -> list[Trace]:
+    """Return the first traces of a file, or all: read whole, before any of them is sent."""
+    return list(islice(read_traces(path), limit))
+
+
+def spread_traces(path: Path, limit: int) -> list[Trace]:
+    """Return as many traces, evenly from the whole file: many files are ordered by their label."""
+    found = list(read_traces(path))
+    if len(found) <= limit:
+        return found
+    return [found[number * len(found) // limit] for number in range(limit)]
 
 
 def _trace(line: bytes, *, where: str, source: str) -> Trace:

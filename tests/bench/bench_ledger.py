@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,11 +114,12 @@ async def _appends(
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with a_store(folder) as store:
+        async with a_store(folder) as store, AsyncExitStack() as stack:
             recorder = LedgerRecorder(
                 store, Secrets(), origin=ORIGIN, clock=CLOCK, replay_window_s=3600
             )
             stop = await _start_sequencer(store, folder, apart=sequencer_apart)
+            stack.push_async_callback(stop)
             reader = LedgerReader(folder / "ledger", origin=ORIGIN, store=store)
             rates, in_tree, waits, recorder_s = [], [], [], 0.0
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -140,7 +141,7 @@ async def _appends(
             used = int(await _told(store, "memory", "used_memory"))
             store_s = float(await _told(store, "cpu", "used_cpu_user"))
             store_s += float(await _told(store, "cpu", "used_cpu_sys"))
-            await stop()
+            await stack.aclose()
             child = resource.getrusage(resource.RUSAGE_CHILDREN)
             return {
                 "appended": count,
@@ -189,7 +190,8 @@ async def _start_sequencer(store: RedisStore, folder: Path, *, apart: bool) -> A
     )
 
     async def end() -> None:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
     return end

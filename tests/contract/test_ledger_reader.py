@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +32,8 @@ from actors.ledger import checkpoint as notes
 from actors.ledger.audit import HttpSource, audit, open_place, tenants_in
 from actors.ledger.checkpoint import Signer
 from actors.ledger.errors import ProofError, TamperedError
+from actors.ledger.generation import current
+from actors.ledger.index import INDEX
 from actors.ledger.keys import public_keys
 from actors.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from actors.ledger.reader import LedgerReader, tlog_proof_text
@@ -285,11 +288,13 @@ def test_the_index_is_made_again_when_it_must_be(valkey: Valkey, tmp_path: Path,
                 recorder = a_recorder(store)
                 first = await put(recorder, *a_pair("acme"))
                 await settle(sequencer)
-                shutil.copy(tmp_path / "t/acme/index.sqlite", tmp_path / "old")
+                index = current(tmp_path / "t/acme", INDEX)
+                assert index is not None
+                with sqlite3.connect(index) as source, sqlite3.connect(tmp_path / "old") as copy:
+                    source.backup(copy)
                 await put(recorder, *a_pair("acme"))
                 await settle(sequencer)
-            index = tmp_path / "t/acme/index.sqlite"
-            for path in index.parent.glob("index.sqlite-*"):
+            for path in index.parent.glob("index-*.sqlite-*"):
                 path.unlink()
             if harm == "damaged":
                 data = bytearray(index.read_bytes())

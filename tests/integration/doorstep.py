@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +21,7 @@ from actors.ledger.entry import open_entry
 from actors.ledger.tiles import unbundle
 from cluster.clock import SystemClock
 
+SETTLED_WITHIN_S: Final = 30.0
 PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "code", "request_id"}
 
 
@@ -74,17 +76,11 @@ class Tenant:
         The marker is a message of its own: once it is in the tree and in the mailbox, whatever
         came before it would be there too.
         """
-        marker = f"marker-{uuid4().hex}"
-        body = a_body(message_id=marker)
-        answer = self.client("marker").post(
-            "/v1/messages", json=body, headers={"Prefer": "wait=20"}
-        )
-        assert answer.json()["effect"] == "allow", answer.text
-        assert answer.json()["receipt"]["leaf_index"] >= 0
+        self._marked()
         entries = [entry for entry in self.entries() if entry.get("kind") != "decision"]
         return Account(
-            decided=[one["message_id"] for one in self.decisions() if one["message_id"] != marker],
-            delivered=[one for one in self._drained() if one != marker],
+            decided=[one["message_id"] for one in self.decisions() if one["agent"] != "marker"],
+            delivered=[one for one in self._drained() if not one.startswith("marker-")],
             refused=[entry["refusal"] for entry in entries if entry["kind"] == "refusal"],
         )
 
@@ -108,6 +104,21 @@ class Tenant:
             assert bundle.status_code == httpx.codes.OK, bundle.text
             found += [dict(open_entry(each).body) for each in unbundle(bundle.content)]
         return found
+
+    def _marked(self) -> str:
+        """Send one more message, wait until the signed tree has it, and return its id."""
+        deadline_s = time.monotonic() + SETTLED_WITHIN_S
+        while True:
+            marker = f"marker-{uuid4().hex}"
+            answer = self.send(agent="marker", message_id=marker)
+            assert answer.status_code == httpx.codes.OK, answer.text
+            if answer.json()["effect"] == "allow":
+                break
+            assert time.monotonic() < deadline_s, answer.text
+        while marker not in [one["message_id"] for one in self.decisions()]:
+            assert time.monotonic() < deadline_s, f"{marker} is not in the tree"
+            time.sleep(0.02)
+        return marker
 
     def _drained(self) -> Iterator[str]:
         while envelopes := self.receive():
@@ -149,14 +160,14 @@ def bus_signer(bus: RunningBus) -> Signer:
     return Signer(jwt.get_unverified_header(bus.token("planner"))["kid"], "EdDSA", private)
 
 
-def claims(bus: RunningBus, tenant: str, **changes: object) -> dict[str, object]:
+def claims(bus: RunningBus, of: str, /, **changes: object) -> dict[str, object]:
     """Sound claims of `planner` for the next hour, with these changes."""
     now = SystemClock().now()
     return {
         "iss": bus.settings.jwt_issuer,
         "aud": "acgs",
         "sub": "planner",
-        "tenant": tenant,
+        "tenant": of,
         "roles": ["agent"],
         "iat": int(now.timestamp()),
         "exp": int((now + timedelta(hours=1)).timestamp()),

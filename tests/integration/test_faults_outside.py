@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -291,7 +291,7 @@ def test_a_record_that_was_changed_in_the_store_stops_its_tenants_log_and_no_oth
         assert world.send("true", tenant=EDITED).status_code == 200
         store = redis.Redis(unix_socket_path=str(Folder(world.bus.settings.data_dir).socket))
         with store:
-            ((place, fields),) = store.xrange(stream)
+            ((place, fields),) = cast("list[tuple[bytes, dict[Any, Any]]]", store.xrange(stream))
             fields[b"b"] = fields[b"b"].replace(b'"effect":"allow"', b'"effect":"deny!"')
             store.xdel(stream, place)
             store.xadd(stream, fields)

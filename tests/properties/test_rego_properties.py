@@ -1,4 +1,4 @@
-"""What holds of the policy for every input: it answers, it only tightens, and its shortcut is one."""
+"""What holds of the policy for every input: it answers, only tightens, and its shortcut is one."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def inputs(draw: st.DrawFn) -> dict[str, Any]:
     tool = draw(st.sampled_from(TOOLS))
     names = draw(st.lists(st.sampled_from(sorted(ARGUMENTS)), unique=True, max_size=3))
     required = list(table("cfg", "tools").get(tool, {}).get("required", ()))
-    args = {
-        name: draw(st.sampled_from(ARGUMENTS.get(name, ["x"]))) for name in {*names, *required}
-    }
+    args = {name: draw(st.sampled_from(ARGUMENTS.get(name, ["x"]))) for name in {*names, *required}}
     return asked(
         {
             "principal.roles": draw(
@@ -211,6 +209,11 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
         "cfg.powers.named_actions",
         {"email.send": True, "say": True, "validate": True},
     ),
+    "the executive is idle": ("cfg.powers.actions.executive", {}),
+    "judges do all": (
+        "cfg.roles.judicial.types",
+        dict.fromkeys((type_.value for type_ in MessageType), True),
+    ),
     "nobody proposes": ("cfg.powers.ordinary", {"query": True}),
     "unlabelled is confidential": ("cfg.labels.unlabelled", "confidential"),
     "high is for people": ("cfg.impact.held_from_priority", "high"),
@@ -263,12 +266,17 @@ def test_the_shortcut_decides_as_the_rules_do(change: str, data: st.DataObject) 
     assert short.evaluate(document) == long.evaluate(document)
 
 
+SECRET = {"kind": "secret", "detector": "any", "path": "/text", "start": 0, "end": 4}
+
+
 @st.composite
 def ordinary_inputs(draw: st.DrawFn) -> dict[str, Any]:
     """Inputs that the shortcut recognises unless one thing is unusual about them."""
     return asked(
         {
-            "message.type": draw(st.sampled_from(["command", "query", "event"])),
+            "message.type": draw(
+                st.sampled_from(["command", "query", "event", "constitutional_validation"])
+            ),
             "message.priority": draw(st.integers(0, 2)),
             "message.content_size": draw(st.sampled_from([100, 101, 4096])),
             **draw(
@@ -284,7 +292,17 @@ def ordinary_inputs(draw: st.DrawFn) -> dict[str, Any]:
                         {"message.action": "note", "message.tool": "note", "message.args": {}},
                         {"message.action": "", "message.tool": "", "message.args": {}},
                         {"principal.roles": ["executive"]},
+                        {"principal.roles": ["legislative"]},
+                        {"principal.roles": ["judicial"]},
+                        {"principal.roles": ["executive", "judicial"]},
                         {"principal.roles": ["agent", "agent"]},
+                        {"findings": [SECRET]},
+                        {"message.recipient": "*"},
+                        {"message.recipient_tenant": "globex"},
+                        {"message.metadata": {"labels": ["restricted"]}},
+                        {"message.action": "x" * 257, "message.tool": ""},
+                        {"message.action": "", "message.tool": "x" * 257, "message.args": {}},
+                        {"message.resource": "x" * 2049},
                     ]
                 )
             ),

@@ -83,7 +83,9 @@ def test_every_objection_names_a_remedy() -> None:
 
 def test_the_readme_lists_every_code() -> None:
     listed = re.findall(
-        r"^\| `(policy\.\w+)` \| `([\w.]+)` \| (\w+) \|", (REGO / "README.md").read_text(), re.M
+        r"^\| `(policy\.\w+)` \| `([\w.]+)` \| (\w+) \|",
+        (REGO / "README.md").read_text(),
+        re.MULTILINE,
     )
     effects = {
         (rule.says["code"], rule.id, _effect(rule)) for rule in rules() if "code" in rule.says
@@ -141,7 +143,7 @@ def test_defect_21_personal_data_fires() -> None:
 
 def test_defect_22_priorities_rise_as_they_do_in_python() -> None:
     assert table("cfg", "priorities") == {level.word: int(level) for level in Priority}
-    assert Priority.CRITICAL == max(table("cfg", "priorities").values())
+    assert max(table("cfg", "priorities").values()) == Priority.CRITICAL
     held = {verdict["code"] for verdict in decide(asked({"message.priority": 3}))["verdicts"]}
     assert "policy.critical_priority" in held
     assert decide(asked({"message.priority": 0}))["allow"] is True

@@ -50,12 +50,23 @@ plain if {
 	input.message.priority <= data.cfg.priorities[data.cfg.roles[role].priority_max]
 	input.message.priority < data.cfg.priorities[data.cfg.impact.held_from_priority]
 	data.cfg.labels.ranks[data.cfg.roles[role].clearance] >= data.cfg.labels.ranks[data.cfg.labels.unlabelled]
-	not data.cfg.powers.names[role]
 	not data.cfg.powers.named_actions[input.message.action]
-	data.cfg.powers.ordinary[data.cfg.powers.action_of[input.message.type]] == true
+	action := data.cfg.powers.action_of[input.message.type]
+	action != "validate"
+	within_power(role, action)
 	input.message.content_size <= data.cfg.limits.size_max[input.message.type]
 	count(input.message.args) <= data.cfg.limits.arguments_max
 	count(input.message.action) <= data.cfg.limits.name_length_max
 	count(input.message.tool) <= data.cfg.limits.name_length_max
 	count(input.message.resource) <= data.cfg.limits.resource_length_max
+}
+
+within_power(role, action) if {
+	data.cfg.powers.ordinary[action] == true
+	not data.cfg.powers.names[role]
+}
+
+within_power(role, action) if {
+	data.cfg.powers.names[role] == true
+	data.cfg.powers.actions[role][action] == true
 }

@@ -17,10 +17,24 @@ test_a_word_is_no_call_and_a_call_is_no_word if {
 	not ordinary.word with input as fixtures.asked
 }
 
+test_a_power_within_itself_is_ordinary if {
+	ordinary.call with input as fixtures.but({"/principal/roles": ["executive"]})
+	ordinary.word with input as json.patch(
+		fixtures.said("event"),
+		[{"op": "add", "path": "/principal/roles", "value": ["judicial"]}],
+	)
+}
+
+test_a_validation_is_never_ordinary if {
+	not ordinary.word with input as fixtures.validates(null)
+	not ordinary.word with input as fixtures.validates({"known": true, "agent": "planner", "roles": ["executive"]})
+}
+
 test_nothing_else_is_ordinary if {
 	every changes in [
 		{"/principal/roles": ["agent", "executive"]},
-		{"/principal/roles": ["executive"]},
+		{"/principal/roles": ["legislative"]},
+		{"/principal/roles": ["judicial"]},
 		{"/principal/roles": ["root"]},
 		{"/principal/roles": []},
 		{"/message/tenant": "globex"},

@@ -1,0 +1,324 @@
+"""Every command of `acgs` as a user runs it, against a bus: what it prints, where, and its exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import ROOT, RunningBus
+
+from serve_app.cli.exits import Exit
+
+SEARCH = '{"tool": "web.search", "args": {"query": "weather"}}'
+SHELL = '{"tool": "shell.run", "args": {"command": "ls"}}'
+TRANSFER = (
+    '{"tool": "payment.transfer", '
+    '"args": {"to": "PT50000201231234567890154", "amount": 25000, "currency": "EUR"}}'
+)
+Acgs = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def acgs(bus: RunningBus) -> Acgs:
+    """Run the command in a process of its own, on the shared bus."""
+
+    def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ACGS_")}
+        return subprocess.run(
+            [sys.executable, "-m", "serve_app.cli.main", *words],
+            cwd=ROOT,
+            env={
+                **inherited,
+                "ACGS_DATA_DIR": str(bus.settings.data_dir),
+                "ACGS_HTTP_PORT": str(bus.settings.http_port),
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def denied(acgs: Acgs) -> dict[str, Any]:
+    """A decision that is in the ledger."""
+    answer = acgs("send", SHELL, "-o", "json")
+    assert answer.returncode == Exit.DENIED, answer.stderr
+    decision: dict[str, Any] = json.loads(answer.stdout)
+    return decision
+
+
+@pytest.mark.parametrize(
+    ("content", "effect", "status"),
+    [
+        (SEARCH, "allow", Exit.OK),
+        (SHELL, "deny", Exit.DENIED),
+        (TRANSFER, "review", Exit.HELD),
+    ],
+)
+@pytest.mark.parametrize("command", ["send", "decide"])
+def test_one_message_exits_with_its_effect(
+    acgs: Acgs, command: str, content: str, *, effect: str, status: Exit
+) -> None:
+    answer = acgs(command, content, "-o", "json")
+    assert answer.returncode == status, answer.stderr
+    assert answer.stderr == ""
+    assert json.loads(answer.stdout)["effect"] == effect
+
+
+def test_a_person_reads_the_effect_the_reasons_and_what_to_do(acgs: Acgs) -> None:
+    answer = acgs("decide", SHELL)
+    assert answer.stdout.startswith("DENY  ")
+    assert "policy.tool_refused" in answer.stdout
+    assert "remedy: use another tool" in answer.stdout
+    assert "\x1b" not in answer.stdout, "no colours where no terminal is"
+
+
+def test_a_file_is_governed_and_its_verdicts_are_tallied(acgs: Acgs) -> None:
+    answer = acgs("send", "--file", "tests/data/traces.jsonl", "-o", "json")
+    assert answer.returncode == Exit.OK, answer.stderr
+    facts = json.loads(answer.stdout)
+    assert facts["governed"] == 31
+    assert sum(row["count"] for row in facts["verdicts"]) == 31
+    assert {row["effect"] for row in facts["verdicts"]} == {"allow", "review", "deny"}
+    harmful = next(row for row in facts["sources"] if row["labelled"] == "harmful")
+    assert harmful["allow"] == 0, "nothing that our own traces call harmful is let through"
+    assert set(facts["latency_ms"]) == {"p50", "p95", "p99"}
+
+
+def test_a_file_as_jsonl_is_every_decision_in_the_order_of_the_file(acgs: Acgs) -> None:
+    answer = acgs("send", "--file", "tests/data/traces.jsonl", "--limit", "5", "-o", "jsonl")
+    lines = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [line["trace"] for line in lines] == [f"traces.jsonl:{n}" for n in range(1, 6)]
+    assert all(line["decision_id"] for line in lines)
+
+
+def test_a_line_that_is_no_trace_is_named_before_anything_is_sent(
+    acgs: Acgs, tmp_path: Path
+) -> None:
+    before = acgs("tail", "--no-follow", "-n", "1", "-o", "json").stdout
+    file = tmp_path / "bad.jsonl"
+    file.write_text(f"{SEARCH}\n[1]\n")
+    answer = acgs("send", "--file", str(file))
+    assert answer.returncode == Exit.USAGE
+    assert answer.stderr == "bad.jsonl:2 is not a JSON object\n"
+    time.sleep(1.5)  # what had been sent would be in the tree by now
+    assert acgs("tail", "--no-follow", "-n", "1", "-o", "json").stdout == before
+
+
+def test_a_line_that_the_bus_refuses_is_counted_and_the_rest_is_governed(
+    acgs: Acgs, tmp_path: Path
+) -> None:
+    file = tmp_path / "huge.jsonl"
+    file.write_text(json.dumps({"tool": "say", "text": "a " * 600_000}) + f"\n{SEARCH}\n")
+    answer = acgs("send", "--file", str(file), "-o", "json")
+    assert answer.returncode == Exit.REFUSED, answer.stderr
+    facts = json.loads(answer.stdout)
+    assert facts["governed"] == 1
+    assert facts["refused"] == {"message.too_large": 1}
+
+
+def test_a_message_is_received_once_it_is_allowed_and_gone_once_it_is_acknowledged(
+    acgs: Acgs,
+) -> None:
+    acgs("agents", "register", "reader")
+    assert acgs("send", "--to", "reader", SEARCH).returncode == Exit.OK
+    kept = json.loads(acgs("inbox", "reader", "--no-ack", "--lease", "1", "-o", "json").stdout)
+    assert [item["message"]["content"] for item in kept] == [json.loads(SEARCH)]
+    again = acgs("inbox", "reader", "--wait", "30")
+    assert "planner -> reader" in again.stdout
+    assert "attempt 2" in again.stdout
+    empty = acgs("inbox", "reader", "-o", "json")
+    assert json.loads(empty.stdout) == []
+    assert empty.stderr == "nothing waits for reader of acme\n"
+
+
+def test_agents_are_registered_listed_and_removed(acgs: Acgs) -> None:
+    added = acgs("agents", "register", "clerk", "--type", "human", "--capability", "filing")
+    assert (added.returncode, added.stdout) == (Exit.OK, "")
+    assert added.stderr == "registered clerk in acme\n"
+    listed = json.loads(acgs("agents", "list", "-o", "json").stdout)
+    clerk = next(row for row in listed if row["agent_id"] == "clerk")
+    assert (clerk["agent_type"], clerk["capabilities"]) == ("human", ["filing"])
+    assert "clerk" in acgs("agents", "list", COLUMNS="80").stdout
+    assert acgs("agents", "remove", "clerk").returncode == Exit.OK
+    gone = acgs("agents", "remove", "clerk")
+    assert gone.returncode == Exit.REFUSED
+    assert gone.stderr.startswith("agent.unknown: ")
+
+
+def test_decisions_are_tailed_as_they_are_recorded(bus: RunningBus, acgs: Acgs) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "serve_app.cli.main", "tail", "-o", "jsonl", "-n", "1"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ACGS_DATA_DIR": str(bus.settings.data_dir),
+            "ACGS_HTTP_PORT": str(bus.settings.http_port),
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as tail:
+        try:
+            assert tail.stdout is not None
+            decision = json.loads(acgs("decide", SEARCH, "-o", "json").stdout)
+            for line in tail.stdout:
+                if json.loads(line)["decision_id"] == decision["decision_id"]:
+                    break
+        finally:
+            tail.terminate()
+
+
+def test_no_id_is_folded_on_a_terminal_of_80_columns(acgs: Acgs, denied: dict[str, Any]) -> None:
+    for words in (("tail", "--no-follow", "-n", "50"), ("ledger", "tail", "-n", "50")):
+        _until(lambda words=words: denied["decision_id"] in acgs(*words, COLUMNS="80").stdout)
+
+
+def test_a_ledger_is_verified_from_its_folder_and_over_http(
+    bus: RunningBus, acgs: Acgs, denied: dict[str, Any]
+) -> None:
+    assert denied
+    key = acgs("ledger", "key").stdout.strip()
+    folder = acgs("ledger", "verify", str(bus.ledger_dir), "--key", key, "-o", "json")
+    assert folder.returncode == Exit.OK, folder.stderr
+    logs = [log["log"] for log in json.loads(folder.stdout)["logs"]]
+    assert logs[:2] == ["acgs.local", "acgs.local/t/acme"]
+    served = acgs("ledger", "verify", bus.url, "--key", key, "-o", "json")
+    assert served.returncode == Exit.OK, served.stderr
+    assert [log["log"] for log in json.loads(served.stdout)["logs"]] == ["acgs.local/t/acme"]
+
+
+def test_a_changed_ledger_is_named_with_its_place_and_exits_7(
+    bus: RunningBus, acgs: Acgs, denied: dict[str, Any], *, tmp_path: Path
+) -> None:
+    assert denied
+    copy = tmp_path / "copy"
+    shutil.copytree(bus.ledger_dir, copy)
+    bundle = max((copy / "t/acme/tile/entries").rglob("*"), key=lambda path: path.stat().st_mtime)
+    bundle.chmod(0o600)
+    bundle.write_bytes(bundle.read_bytes().replace(b"shell.run", b"shell.ran"))
+    answer = acgs("ledger", "verify", str(copy), "-o", "json")
+    assert answer.returncode == Exit.TAMPERED, answer.stderr
+    assert answer.stderr.startswith("TAMPERED  ledger.entry_altered: ")
+    damage = json.loads(answer.stdout)
+    assert damage["verified"] is False
+    assert damage["log"] == "acgs.local/t/acme"
+    assert isinstance(damage["leaf"], int)
+
+
+def test_a_checkpoint_that_was_kept_shows_a_ledger_that_was_cut(
+    bus: RunningBus, acgs: Acgs, *, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bus.ledger_dir, copy)
+    acgs("decide", SEARCH)
+    kept = tmp_path / "kept"
+    _until(lambda: _size(bus.ledger_dir) > _size(copy))
+    kept.write_bytes((bus.ledger_dir / "checkpoint").read_bytes())
+    answer = acgs("ledger", "verify", str(copy), "--expect", str(kept))
+    assert answer.returncode == Exit.TAMPERED
+    assert "ledger.rolled_back" in answer.stderr
+
+
+def test_a_proof_is_checked_offline_and_a_changed_one_is_not_believed(
+    acgs: Acgs, denied: dict[str, Any], *, tmp_path: Path
+) -> None:
+    decision_id = denied["decision_id"]
+    text = acgs("ledger", "proof", decision_id)
+    assert text.stdout.startswith("c2sp.org/tlog-proof@v1\n"), text.stderr
+    proof = tmp_path / "proof.json"
+    proof.write_text(acgs("ledger", "proof", decision_id, "-o", "json").stdout)
+    sound = acgs("ledger", "check", str(proof))
+    assert sound.returncode == Exit.OK, sound.stderr
+    assert sound.stdout.startswith(f"PROVED  decision {decision_id}\n")
+    changed = json.loads(proof.read_text())
+    changed["leaf_index"] += 1
+    proof.write_text(json.dumps(changed))
+    false = acgs("ledger", "check", str(proof))
+    assert (false.returncode, false.stdout) == (Exit.TAMPERED, "")
+    assert false.stderr.startswith("NOT PROVED  ")
+
+
+def test_what_an_agent_said_is_erased_and_the_ledger_still_verifies(acgs: Acgs) -> None:
+    acgs("send", SEARCH, "--from", "leaver")
+    unasked = acgs("ledger", "erase", "leaver", "--reason", "it asked us to")
+    assert unasked.returncode == Exit.USAGE
+    assert "add --yes" in unasked.stderr
+    erased = acgs("ledger", "erase", "leaver", "--reason", "it asked us to", "--yes")
+    assert erased.returncode == Exit.OK, erased.stderr
+    _until(lambda: "erasure" in acgs("ledger", "tail", "-o", "json").stdout)
+    assert acgs("ledger", "verify").returncode == Exit.OK
+
+
+def test_a_token_works_where_it_is_pasted(bus: RunningBus, acgs: Acgs) -> None:
+    minted = acgs("token", "--tenant", "acme", "--sub", "planner", "--role", "agent", "--ttl", "5m")
+    assert minted.returncode == Exit.OK, minted.stderr
+    elsewhere = {"ACGS_DATA_DIR": "/nowhere", "ACGS_URL": bus.url}
+    answer = acgs("decide", SEARCH, ACGS_TOKEN=minted.stdout, **elsewhere)
+    assert answer.returncode == Exit.OK, answer.stderr
+    narrowed = acgs(
+        *("token", "--tenant", "acme", "--sub", "planner", "--role", "agent"),
+        *("--scope", "decisions:read"),
+    )
+    refused = acgs("decide", SEARCH, ACGS_TOKEN=narrowed.stdout, **elsewhere)
+    assert refused.returncode == Exit.REFUSED
+    assert refused.stderr.startswith("auth.scope_missing: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "status", "sentence"),
+    [
+        (("decide", SEARCH), {"ACGS_HTTP_PORT": "1"}, Exit.UNAVAILABLE, "start it with `acgs run`"),
+        (("decide", SEARCH), {"ACGS_TOKEN": "x"}, Exit.REFUSED, "auth.malformed"),
+        (("decide", SEARCH), {"ACGS_URL": "bus:8000"}, Exit.USAGE, "must begin with http"),
+        (("decide", SEARCH), {"ACGS_HTTP_PORT": "many"}, Exit.USAGE, "ACGS_HTTP_PORT"),
+        (("decide", "{"), {}, Exit.USAGE, "not JSON"),
+        (("decide", "[]"), {}, Exit.USAGE, "not an array"),
+        (("send", "--file", "none.jsonl"), {}, Exit.USAGE, "does not exist"),
+        (("send",), {}, Exit.USAGE, "one of the two"),
+        (("send", "--to", "nobody", SEARCH), {}, Exit.REFUSED, "acgs agents register"),
+        (("decide", SEARCH, "--priority", "urgent"), {}, Exit.USAGE, "critical"),
+        (("tail", "-o", "json"), {}, Exit.USAGE, "jsonl"),
+        (("ledger", "verify", "/nowhere"), {}, Exit.USAGE, "neither a folder"),
+        (("ledger", "verify", "--key", "x+y"), {}, Exit.USAGE, "not a verifier key"),
+        (("ledger", "key"), {"ACGS_DATA_DIR": "/nowhere"}, Exit.USAGE, "no ledger key"),
+        (("ledger", "tail", "--tenant", "nobody"), {}, Exit.USAGE, "no log of nobody"),
+        (("ledger", "proof", "nothing"), {}, Exit.REFUSED, "decision.not_found"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_on_stderr_and_an_exit_status(
+    acgs: Acgs,
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    *,
+    status: Exit,
+    sentence: str,
+) -> None:
+    answer = acgs(*words, **environment)
+    assert answer.returncode == status, answer.stderr
+    assert sentence in " ".join(answer.stderr.replace("│", " ").split())
+    assert answer.stdout == ""
+    assert "Traceback" not in answer.stderr
+
+
+def _size(folder: Path) -> int:
+    return int((folder / "checkpoint").read_text().splitlines()[1])
+
+
+def _until(is_so: Callable[[], bool], within_s: float = 30.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline_s, "it did not come to be"
+        time.sleep(0.2)
