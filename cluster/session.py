@@ -34,9 +34,10 @@ _DEFAULTS: Final = {
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     # Our code and Ray's share one event loop: no hop between threads for each request.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    # A busy laptop takes longer than Serve's 5 s to bring HAProxy up; it would be started over.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     "RAY_raylet_start_wait_time_s": "180",
 }
-
 
 # Two buses on one machine must not share a port: HAProxy would send the requests of one, tokens
 # and all, to the fallback proxy of the other, or to a replica that took over a dead one's port.
@@ -125,7 +126,6 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     """Return what each of our workers must find in its environment before it imports anything."""
     return {
         "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir(settings)),
-        "GOGC": "400",  # OPA's collector: half the pauses for 40 MB (docs/adr/0005)
     }
 
 

@@ -84,7 +84,20 @@ async def tenant_tile(request: Request, tenant: Id, path: TilePath) -> Response:
 
 
 @router.get(
-    "/t/{tenant}/rotations/{number}",
+    "/rotation/{number}",
+    operation_id="rootRotation",
+    response_class=PlainTextResponse,
+    responses={**_NOTE, **problems(404, 422, 503)},
+)
+async def root_rotation(
+    request: Request, number: Annotated[int, Path(ge=0, le=1_000_000)]
+) -> Response:
+    """Return the root checkpoint that two keys signed when one followed the other."""
+    return await _rotation(request, None, number)
+
+
+@router.get(
+    "/t/{tenant}/rotation/{number}",
     operation_id="tenantRotation",
     response_class=PlainTextResponse,
     responses={**_NOTE, **problems(401, 403, 404, 422, 503)},
@@ -94,10 +107,7 @@ async def tenant_rotation(
 ) -> Response:
     """Return the checkpoint that two keys signed when one followed the other."""
     await _own_log(request, tenant)
-    note = await services(request).reader.rotation(tenant, number)
-    if note is None:
-        raise RefusalError("ledger.no_such_rotation", "no key was changed that often", 404)
-    return PlainTextResponse(note)
+    return await _rotation(request, tenant, number)
 
 
 @router.get(
@@ -160,6 +170,13 @@ async def _own_log(request: Request, tenant: str) -> None:
     principal = await caller(request, "ledger:read")
     if tenant != principal.tenant:
         raise RefusalError("ledger.no_such_log", "there is no such log", 404)
+
+
+async def _rotation(request: Request, tenant: str | None, number: int) -> Response:
+    note = await services(request).reader.rotation(tenant, number)
+    if note is None:
+        raise RefusalError("ledger.no_such_rotation", "no key was changed that often", 404)
+    return PlainTextResponse(note)
 
 
 async def _checkpoint(request: Request, tenant: str | None) -> Response:

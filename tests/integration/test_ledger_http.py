@@ -15,6 +15,7 @@ from running import a_body
 from actors.ledger import checkpoint as notes
 from actors.ledger.checkpoint import Checkpoint, VerifierKey, parse_key
 from actors.ledger.entry import open_entry
+from actors.ledger.errors import ProofError, TamperedError
 from actors.ledger.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from actors.ledger.tiles import hashes_of, unbundle
 
@@ -23,9 +24,9 @@ def auditor(tenant: Tenant) -> httpx.Client:
     return tenant.client("auditor", "auditor")
 
 
-def keys(tenant: Tenant, **of: str) -> list[VerifierKey]:
+def keys(here: Tenant, **of: str) -> list[VerifierKey]:
     """The public keys, fetched without a token."""
-    answer = httpx.get(f"{tenant.bus.url}/v1/ledger/key", params=of, timeout=30)
+    answer = httpx.get(f"{here.bus.url}/v1/ledger/key", params=of, timeout=30)
     assert answer.headers["content-type"].startswith("text/plain")
     return [parse_key(line) for line in answer.text.splitlines()]
 
@@ -105,9 +106,8 @@ def test_a_proof_that_was_tampered_with_proves_nothing(tenant: Tenant) -> None:
         {"checkpoint": proof["checkpoint"].replace("\n", "x\n", 1)},
     )
     for lie in lies:
-        with pytest.raises(Exception, match="") as caught:
+        with pytest.raises((ProofError, TamperedError)):
             proved({**proof, **lie}, trusted)
-        assert type(caught.value).__name__ in {"ProofError", "TamperedError"}, lie
 
 
 def test_a_proof_is_a_tlog_proof_unless_json_is_asked_for(tenant: Tenant) -> None:
@@ -198,7 +198,7 @@ def test_the_root_logs_hashes_are_public_and_its_entries_are_for_the_platform(
         "tile/entries/x000",
         "tile/0/x999/999",
         "tile/checkpoint",
-        "tile/../checkpoint",
+        "tile/..%2fcheckpoint",
         "tile/0/..%2f..%2f..%2fkeys%2fidentity.pem",
         "tile/index.sqlite",
         "tile//0/000",

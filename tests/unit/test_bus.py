@@ -7,6 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.law import load_constitution
+from policies.admission import Limits
+from policies.controls import Controls
+from policies.decision import Effect, Judgement, Obligation, Recorded, Verdict
+from policies.errors import DependencyError, RefusalError
+from policies.impact import ImpactTable
+from policies.message import Message, MessageType, Priority
+from policies.rate import RateTable
+from policies.settlement import SettlementLaw
+from serve_app.bus import Bus, Gate, Law
+from serve_app.ports import Question, Scorer
+
 from builders import a_message, a_principal
 from fakes import (
     PERMIT,
@@ -19,17 +31,6 @@ from fakes import (
     FakeScorer,
     no_controls,
 )
-from cluster.law import load_constitution
-from policies.admission import Limits
-from policies.controls import Controls
-from policies.decision import Effect, Judgement, Obligation, Recorded, Verdict
-from policies.errors import DependencyError, RefusalError
-from policies.impact import ImpactTable
-from policies.message import Message, MessageType, Priority
-from policies.rate import RateTable
-from policies.settlement import SettlementLaw
-from serve_app.bus import Bus, Gate, Law
-from serve_app.ports import Question, Scorer
 
 FORBID = replace(PERMIT, rule="test.forbid", effect=Effect.DENY, code="policy.forbidden")
 HOLD = replace(PERMIT, rule="test.hold", effect=Effect.REVIEW, code="policy.held")

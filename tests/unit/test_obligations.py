@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from builders import a_message, an_obligation
 from policies.decision import Effect, Lane, Obligation
 from policies.findings import scan
 from policies.message import Message
 from policies.obligations import fulfil, uphold
 from policies.settlement import Settlement
+
+from builders import a_message, an_obligation
 
 MAIL = {
     "action": "email.send",

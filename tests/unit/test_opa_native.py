@@ -14,7 +14,7 @@ from opa_bundles import ALLOWING, a_bundle
 from cluster.errors import ConfigurationError
 from cluster.opa.embedded import EmbeddedEngine
 from cluster.opa.engine import BundleError, EvaluationError, UndefinedError
-from cluster.opa.native import NativeEngine, load_library
+from cluster.opa.native import GOGC, NativeEngine, load_library
 
 ENTRYPOINT = "acgs.governance.decision"
 
@@ -60,10 +60,10 @@ def test_importing_the_engine_does_not_load_the_library() -> None:
 
 def test_the_garbage_collector_is_set_before_the_library_is_loaded() -> None:
     code = (
-        "import os; from cluster.opa.native import load_library; load_library();"
+        "import os; from cluster.opa.native import GOGC, load_library; load_library();"
         "print(os.environ['GOGC'])"
     )
-    for given, expected in (({}, "400"), ({"GOGC": "200"}, "200")):
+    for given, expected in (({}, GOGC), ({"GOGC": "200"}, "200")):
         environment = {key: value for key, value in os.environ.items() if key != "GOGC"} | given
         done = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, env=environment
