@@ -14,8 +14,8 @@ _WILD = (
     (re.compile(r"eyJ[\w.…-]+"), "<token>"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
-    (re.compile(r"[A-Za-z0-9+/]{43}="), "<hash>"),
     (re.compile(r"(?<=acgs\.local )[A-Za-z0-9+/=]{60,}"), "<signature>"),
+    (re.compile(r"[A-Za-z0-9+/]{43}="), "<hash>"),
     (re.compile(r"root hash [0-9a-f]{16}…"), "root hash <hash>"),
     (re.compile(r"\d+ entries|\d+ bytes"), "<many>"),
     (re.compile(r"leaf +\d+( of \d+)?"), "leaf <n>"),
@@ -23,7 +23,7 @@ _WILD = (
     (re.compile(r"127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"data in \S+"), "data in <folder>"),
     (re.compile(r"(?<=acgs\.local )\d+(?= <hash>)"), "<size>"),
-    (re.compile(r"\d+\.\d+(?= s\b| ms\b|  p9)"), "<t>"),
+    (re.compile(r"\d+\.\d+(?= s\b)|(?<=p\d\d )\d+\.\d"), "<t>"),
     (re.compile(r"\(\d+/s\)"), "(<rate>)"),
 )
 

@@ -26,6 +26,7 @@ from serve_app.api import (
     problems,
 )
 from serve_app.api.context import RequestContext
+from serve_app.api.quick import prefer_quick
 from serve_app.api.schemas import (
     AgentIn,
     BatchIn,
@@ -75,6 +76,8 @@ def create_api(open_services: OpenServices, *, echo_request_id: bool = False) ->
     )
     for room in (messages, agents, mailbox, ledger, constitution, controls, health):
         app.include_router(room.router)
+    prefer_quick(app, "/v1/messages", messages.send_message)
+    prefer_quick(app, "/v1/decisions", messages.make_decision)
     _answer_errors(app)
     openapi.install(app, _BODIES)
     return app

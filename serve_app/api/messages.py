@@ -50,10 +50,13 @@ Prefer = Annotated[
     responses=_REFUSALS,
     openapi_extra=openapi_body(MessageIn),
 )
-async def send_message(request: Request, prefer: Prefer = None) -> Response:
+async def send_message(
+    request: Request,
+    prefer: Prefer = None,  # noqa: ARG001  # for OpenAPI; read from the request, which is quicker
+) -> Response:
     """Govern one message, and deliver it if it is allowed."""
     principal = await _sender(request, "messages:send")
-    return await _govern(request, principal, delivers=True, prefer=prefer)
+    return await _govern(request, principal, delivers=True)
 
 
 @router.post(
@@ -63,10 +66,13 @@ async def send_message(request: Request, prefer: Prefer = None) -> Response:
     responses=_REFUSALS,
     openapi_extra=openapi_body(MessageIn),
 )
-async def make_decision(request: Request, prefer: Prefer = None) -> Response:
+async def make_decision(
+    request: Request,
+    prefer: Prefer = None,  # noqa: ARG001  # likewise
+) -> Response:
     """Govern one message without delivering it: the caller acts, or does not."""
     principal = await _sender(request, "decisions:make")
-    return await _govern(request, principal, delivers=False, prefer=prefer)
+    return await _govern(request, principal, delivers=False)
 
 
 @router.post(
@@ -147,12 +153,11 @@ def _conversations(items: list[JsonValue]) -> list[list[int]]:
     return list(groups.values())
 
 
-async def _govern(
-    request: Request, principal: Principal, *, delivers: bool, prefer: str | None
-) -> Response:
+async def _govern(request: Request, principal: Principal, *, delivers: bool) -> Response:
     here = services(request)
     asked = await read_json(request, MessageIn, limit=MESSAGE_BYTES_MAX)
     recorded = await _submit(here, principal, asked=asked, delivers=delivers)
+    prefer = request.headers.get("prefer")
     recorded = await _settled(here, recorded, wait_s=_wait_s(prefer))
     headers = {"Idempotency-Replayed": "true"} if recorded.replayed else None
     return _json(decision_view(recorded), headers)

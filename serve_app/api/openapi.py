@@ -86,7 +86,7 @@ def _lock(document: dict[str, Any]) -> None:
     """Say which operations need a token: those that may answer 401."""
     for path, operations in document["paths"].items():
         # The root log's hashes are public; only its entries, by the same path, need a token.
-        public = [{}] if path == "/tile/{path}" else []
+        public: list[dict[str, list[str]]] = [{}] if path == "/tile/{path}" else []
         for operation in operations.values():
             if "401" in operation["responses"]:
                 operation["security"] = [{"bearer": []}, *public]

@@ -13,6 +13,7 @@ from cluster.settings import Settings
 
 _GRACE_S: Final = 2.0
 _POLL_S: Final = 0.02
+_LAST_BREATH_S: Final = 1.5
 
 
 def end_haproxy(settings: Settings) -> int:
@@ -27,6 +28,15 @@ def end_haproxy(settings: Settings) -> int:
         while _ours(settings) and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
     return len(found)
+
+
+def end_orphans(settings: Settings) -> None:
+    """End what a bus on this folder left behind when its driver was killed.
+
+    Its Ray lives on for a second, and may start another in place of the one that was ended.
+    """
+    while end_haproxy(settings):
+        time.sleep(_LAST_BREATH_S)
 
 
 def _ours(settings: Settings) -> list[int]:

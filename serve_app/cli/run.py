@@ -24,7 +24,7 @@ from cluster.logs import configure
 from cluster.settings import Settings, load_settings
 from policies.errors import GovernanceError
 from serve_app.cli.exits import Exit
-from serve_app.cli.haproxy import end_haproxy
+from serve_app.cli.haproxy import end_haproxy, end_orphans
 from serve_app.cli.output import complain, note
 from serve_app.cli.sentences import sentence
 from serve_app.cli.surroundings import own_url
@@ -64,7 +64,7 @@ def _running(settings: Settings) -> Iterator[str]:
 
 def _started(settings: Settings) -> Iterator[str]:
     started_s = time.monotonic()
-    end_haproxy(settings)  # a driver that was killed leaves its own behind, and it holds the port
+    end_orphans(settings)
     session.require_port(settings)
     from serve_app.wiring import try_law  # noqa: PLC0415  # a second that other commands save
 

@@ -316,7 +316,7 @@ def test_another_tenants_decisions_look_like_none(tenant: Tenant) -> None:
         theirs, none = auditor.get(path.format(decision_id)), auditor.get(path.format(absent))
         problem(theirs, 404, "decision.not_found")
         assert same_but_for_the_names(theirs, decision_id) == same_but_for_the_names(none, absent)
-    for part in ("checkpoint", "tile/0/000.p/1", "tile/entries/000.p/1", "rotations/0"):
+    for part in ("checkpoint", "tile/0/000.p/1", "tile/entries/000.p/1", "rotation/0"):
         theirs = auditor.get(f"/t/{other.name}/{part}")
         none = auditor.get(f"/t/never-was-here/{part}")
         problem(theirs, 404, "ledger.no_such_log")

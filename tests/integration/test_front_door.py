@@ -173,7 +173,7 @@ def test_each_door_needs_its_own_scope(
 
 
 def test_a_tenants_log_needs_ledger_read(tenant: Tenant) -> None:
-    for path in ("checkpoint", "tile/0/000.p/1", "tile/entries/000.p/1", "rotations/0"):
+    for path in ("checkpoint", "tile/0/000.p/1", "tile/entries/000.p/1", "rotation/0"):
         answer = tenant.client("planner").get(f"/t/{tenant.name}/{path}")
         problem(answer, 403, "auth.scope_missing")
 

@@ -220,7 +220,7 @@ def test_a_tile_wider_than_the_signed_tree_is_not_shown(tenant: Tenant) -> None:
 
 def test_a_log_without_rotations_says_so(tenant: Tenant) -> None:
     sent(tenant, 1)
-    answer = auditor(tenant).get(f"/t/{tenant.name}/rotations/0")
+    answer = auditor(tenant).get(f"/t/{tenant.name}/rotation/0")
     problem(answer, 404, "ledger.no_such_rotation")
 
 

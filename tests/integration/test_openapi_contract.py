@@ -41,7 +41,7 @@ OPEN_TO: Final = {
     "agent": {"sendMessage", "makeDecision", "sendMessages", "listDecisions", "receive"},
     "tenant_admin": {"registerAgent", "listAgents", "listDecisions"},
     "auditor": {"listDecisions", "rootCheckpoint"},
-    "operator": {"kill", "release", "revoke"},
+    "operator": {"kill", "release"},
     "platform_admin": {"kill", "registerAgent"},
 }
 EXAMPLES: Final = 10

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def terminal_1(clone: Path) -> Iterator[RunningBus]:
     with started(clone / ".acgs") as bus:
+        deadline_s = time.monotonic() + 30  # it is ready a moment before it says so
+        while " curl " not in bus.log.read_text():
+            assert time.monotonic() < deadline_s, bus.log.read_text()
+            time.sleep(0.1)
         yield bus
 
 
