@@ -19,6 +19,8 @@ from running import RunningBus, a_body
 
 from cluster.constants import CONSTITUTIONAL_HASH
 
+pytestmark = pytest.mark.timeout(300)  # the first test also starts the bus
+
 JSON: Final = {"Content-Type": "application/json"}
 HEAD: Final = (
     b'{"to_agent":"tools","constitutional_hash":"%b","content":' % CONSTITUTIONAL_HASH.encode()

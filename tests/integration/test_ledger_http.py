@@ -19,6 +19,8 @@ from actors.ledger.errors import ProofError, TamperedError
 from actors.ledger.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from actors.ledger.tiles import hashes_of, unbundle
 
+pytestmark = pytest.mark.timeout(300)  # the first test also starts the bus
+
 
 def auditor(tenant: Tenant) -> httpx.Client:
     return tenant.client("auditor", "auditor")

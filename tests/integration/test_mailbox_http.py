@@ -14,6 +14,8 @@ import pytest
 from integration.doorstep import Tenant, problem
 from running import a_body
 
+pytestmark = pytest.mark.timeout(300)  # the first test also starts the bus
+
 PROMPT_S: Final = 2.0  # from sending to receiving, on a machine that does other things too
 PATIENCE_S: Final = 30.0
 
