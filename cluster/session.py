@@ -32,7 +32,7 @@ _DEFAULTS: Final = {
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER": "250ms",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-    # Our code and Ray's share one event loop: no hop between threads for each request.
+    # Our code and Ray's share one event loop: two would pass the GIL back and forth (ADR 0011).
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     # A busy laptop takes longer than Serve's 5 s to bring HAProxy up; it would be started over.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -65,6 +66,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(store.close)
         await _until_served(store)
         services = await _open_rest(settings, clock, stack=stack, parts=(law, engine, store))
+        # What lives as long as the replica is not looked through again for garbage, and what a
+        # request leaves behind is looked through less often: fewer and shorter pauses.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 25, 50)
         log.info("gateway.opened", revision=engine.revision, engine=engine.name)
         yield services
 

@@ -19,6 +19,7 @@ def _ledger(scale: float) -> list[Row]:
     one = bench_ledger.one_caller(int(2_000 * scale))
     sizes = (100_000, 1_000_000) if scale >= 1 else (100_000,)
     proved = bench_ledger.proofs(sizes)
+    tree = [many[f"into_the_tree_per_s_{part}_slice"] for part in ("first", "last")]
     rows = [
         Row(
             path="ledger: appends, 256 callers",
@@ -27,8 +28,7 @@ def _ledger(scale: float) -> list[Row]:
             ran=many["appended"],
             rate_s=many["appends_per_s"],
             note=f"first slice {many['appends_per_s_first_slice']}/s, "
-            f"last {many['appends_per_s_last_slice']}/s; into the tree "
-            f"{many['into_the_tree_per_s_first_slice']} to {many['into_the_tree_per_s_last_slice']}",
+            f"last {many['appends_per_s_last_slice']}/s; into the tree {tree[0]} to {tree[1]}",
             **_spread(many, "append_ms"),
         ),
         Row(

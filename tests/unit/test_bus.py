@@ -202,9 +202,7 @@ def test_a_judicial_question_carries_who_produced_the_output() -> None:
     road = Road()
     output = road.submit().decision
     content = {"action": "validate", "output_id": output.message_id}
-    road.submit(
-        road.message(id="m-2", type=MessageType.CONSTITUTIONAL_VALIDATION, content=content)
-    )
+    road.submit(road.message(id="m-2", type=MessageType.CONSTITUTIONAL_VALIDATION, content=content))
     question: Question = road.judge.questions[-1]
     assert question.target == {"known": True, "agent": output.agent, "roles": list(output.roles)}
 

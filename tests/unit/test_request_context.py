@@ -31,10 +31,11 @@ class House:
     meter: FakeMeter = field(default_factory=FakeMeter)
     entered: int = 0
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> Starlette:
         async def slow(_: Request) -> Response:
-            self.entered += 1
+            self.enter()
             await self.go.wait()
             return PlainTextResponse("done")
 
@@ -43,7 +44,7 @@ class House:
 
         async def stream(_: Request) -> Response:
             async def events() -> Any:
-                self.entered += 1
+                self.enter()
                 yield b": begun\n\n"
                 await self.go.wait()
                 yield b": ended\n\n"
@@ -71,10 +72,15 @@ class House:
         app.state.services = SimpleNamespace(settings=settings, meter=self.meter)
         return app
 
+    def enter(self) -> None:
+        self.entered += 1
+        self.came.set()
+
     async def until_entered(self, count: int) -> None:
         async with asyncio.timeout(5):
             while self.entered < count:
-                await asyncio.sleep(0)
+                self.came.clear()
+                await self.came.wait()
 
 
 def within(
