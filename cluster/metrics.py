@@ -98,7 +98,9 @@ CIRCUIT_EVENTS: Final = Counter(
 
 # The tree stays as large as it is when its sequencer dies; the lag is then unknown, not frozen.
 LEDGER_TREE_SIZE: Final = Gauge(
-    "acgs_ledger_tree_size", "Leaves in the signed tree", multiprocess_mode="mostrecent"
+    "acgs_ledger_tree_size",
+    "Leaves in the signed trees of all tenants",
+    multiprocess_mode="mostrecent",
 )
 LEDGER_LAG: Final = Gauge(
     "acgs_ledger_lag_seconds",
@@ -109,9 +111,6 @@ LEDGER_LAG: Final = Gauge(
 MAILBOX_DELIVERED: Final = Counter("acgs_mailbox_delivered_total", "Messages put into mailboxes")
 MAILBOX_ACKED: Final = Counter("acgs_mailbox_acked_total", "Messages that recipients finished")
 MAILBOX_NACKED: Final = Counter("acgs_mailbox_nacked_total", "Messages that recipients gave back")
-MAILBOX_DEAD_LETTERED: Final = Counter(
-    "acgs_mailbox_dead_lettered_total", "Messages given up after their last attempt"
-)
 MAILBOX_REDELIVERED: Final = Counter("acgs_mailbox_redelivered_total", "Messages handed out again")
 
 POLICY_CACHE_HITS: Final = Counter("acgs_policy_cache_hits_total", "Verdicts found in the cache")

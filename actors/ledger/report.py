@@ -8,6 +8,9 @@ from typing import Final, Self
 
 import orjson
 
+from actors.ledger.keys import ROOT
+from cluster import metrics
+
 REPORT_KEY: Final = "acgs:{ledger}:sequencer"
 REPORT_S: Final = 1.0  # how often it says so
 REPORT_KEPT_S: Final = 10  # how long its word counts
@@ -41,3 +44,10 @@ class LogStatus:
     lag_s: float
     stopped: str | None = None
     stopped_code: str | None = None
+
+
+def show_logs(logs: Mapping[str, LogStatus]) -> None:
+    """Show Prometheus how large the tenants' trees are together, and how far the last is behind."""
+    tenants = [log for name, log in logs.items() if name != ROOT]
+    metrics.LEDGER_TREE_SIZE.set(sum(log.size for log in tenants))
+    metrics.LEDGER_LAG.set(max((log.lag_s for log in tenants), default=0.0))

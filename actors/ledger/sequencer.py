@@ -12,13 +12,13 @@ from typing import Final, Protocol
 import structlog
 
 from actors.ledger import checkpoint as notes
-from actors.ledger import wal
+from actors.ledger import report, wal
 from actors.ledger.checkpoint import Checkpoint
 from actors.ledger.entry import timestamp
 from actors.ledger.errors import LedgerError, LockedError, StorageFailedError
 from actors.ledger.keys import ROOT, log_folder, log_origin, signers
 from actors.ledger.opening import TrackOpening, open_track
-from actors.ledger.report import REPORT_KEPT_S, REPORT_KEY, REPORT_S, LogStatus, SequencerReport
+from actors.ledger.report import LogStatus, SequencerReport, show_logs
 from actors.ledger.root import RootLog
 from actors.ledger.store import Folder, Lock, Step, no_step
 from actors.ledger.track import Track
@@ -130,7 +130,7 @@ class Sequencer:
             self._root_due_s = now_s + ROOT_S
         if now_s >= self._report_due_s:
             await self._report()
-            self._report_due_s = now_s + REPORT_S
+            self._report_due_s = now_s + report.REPORT_S
         return count
 
     async def run(self) -> None:
@@ -204,6 +204,7 @@ class Sequencer:
 
     async def _report(self) -> None:
         """Leave word for the gateways' readiness: that we run, and which logs have stopped."""
+        show_logs(self.status())
         said = SequencerReport(
             at_s=self._clock.now().timestamp(),
             stopped={
@@ -214,7 +215,9 @@ class Sequencer:
         )
         for tenant, error in self._stopped.items():
             await self._store.execute("SET", wal.halted_key(tenant), f"{error.code}: {error}")
-        await self._store.execute("SET", REPORT_KEY, said.to_json(), "EX", REPORT_KEPT_S)
+        await self._store.execute(
+            "SET", report.REPORT_KEY, said.to_json(), "EX", report.REPORT_KEPT_S
+        )
 
     def _track_status(self, track: Track, now_ms: int) -> LogStatus:
         since, error = track.waiting_since_ms, self._stopped.get(track.tenant)

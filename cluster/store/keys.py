@@ -6,7 +6,6 @@ from typing import Final
 
 TENANTS: Final = "acgs:tenants"  # set of tenants that ever had a decision recorded
 CONTROLS: Final = "acgs:{controls}:state"  # revoked tokens and agents, kill switches
-METRICS_DIR: Final = "metrics"
 
 
 def wal(tenant: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import sha1
@@ -21,6 +22,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from cluster import metrics
 from cluster.errors import CircuitOpenError, StoreUnavailableError
 from cluster.store.client import Call
 from cluster.store.lanes import Command
@@ -127,10 +129,13 @@ class RedisStore:
         await self.close()
 
     async def _ask(self, commands: Sequence[Command], *, again: bool) -> list[object]:
+        started_s = time.perf_counter()
         try:
             return await self._guard(CIRCUIT, partial(self._within_deadline, commands, again=again))
         except CircuitOpenError as error:
             raise StoreUnavailableError(error.detail) from error
+        finally:
+            metrics.STORE_ROUNDTRIP.observe(time.perf_counter() - started_s)
 
     async def _within_deadline(self, commands: Sequence[Command], *, again: bool) -> list[object]:
         try:
