@@ -92,7 +92,31 @@ def save(rows: Sequence[Row]) -> Path:
     path = OUT / "latest.json"
     document = {**_where(), "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(document, indent=1) + "\n")
+    (OUT / "latest.md").write_text(_markdown(document, rows))
     return path
+
+
+def _markdown(document: dict[str, Any], rows: Sequence[Row]) -> str:
+    lines = [
+        "# The last `make bench`",
+        "",
+        f"{document['measured_at']}, commit {document['commit']}, {document['cpus']} CPUs "
+        f"({document['cpu']}), Python {document['python']}. Latencies in ms; `first / last` are "
+        "the medians of the first and the last tenth.",
+        "",
+        "| path | goal | met | ran | /s | p50 | p95 | p99 | first / last | what became of them |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        met = {True: "yes", False: "**no**", None: ""}[row.met]
+        edges = f"{_text(row.first_p50)} / {_text(row.last_p50)}" if row.first_p50 else ""
+        counts = ", ".join(f"{n} {name}" for name, n in {**row.effects, **row.errors}.items())
+        told = "; ".join(part for part in (counts, row.note) if part)
+        lines.append(
+            f"| {row.path} | {row.goal} | {met} | {row.ran} | {row.rate_s:.0f} | "
+            f"{_text(row.p50)} | {_text(row.p95)} | {_text(row.p99)} | {edges} | {told} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _where() -> dict[str, Any]:
