@@ -100,9 +100,11 @@ def _markdown(document: dict[str, Any], rows: Sequence[Row]) -> str:
     lines = [
         "# The last `make bench`",
         "",
-        f"{document['measured_at']}, commit {document['commit']}, {document['cpus']} CPUs "
-        f"({document['cpu']}), Python {document['python']}. Latencies in ms; `first / last` are "
-        "the medians of the first and the last tenth.",
+        (
+            f"{document['measured_at']}, commit {document['commit']}, {document['cpus']} CPUs "
+            f"({document['cpu']}), Python {document['python']}. Latencies in ms; `first / last` "
+            "are the medians of the first and the last tenth."
+        ),
         "",
         "| path | goal | met | ran | /s | p50 | p95 | p99 | first / last | what became of them |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -197,7 +197,7 @@ def test_sending_beyond_ones_scope_is_on_record_and_nothing_else_is(tenant: Tena
 # -- an honest answer --------------------------------------------------------------------------
 
 
-def test_an_allowed_message_is_answered_recorded_and_delivered(tenant: Tenant) -> None:
+def test_defect_10_a_whole_bus_answers_records_and_delivers(tenant: Tenant) -> None:
     answer = tenant.send(message_id="m1", conversation_id="c1", metadata={"trace": "x"})
     assert answer.status_code == httpx.codes.OK
     decision = answer.json()

@@ -71,7 +71,7 @@ def test_a_deadline_inside_the_call_opens_the_circuit_and_one_outside_does_not(n
     asyncio.run(scenario())
 
 
-def test_a_decorated_async_def_opens_its_circuit(name: str) -> None:
+def test_defect_11_a_decorated_async_def_opens_its_circuit(name: str) -> None:
     made = 0
 
     @with_circuit_breaker(name, CircuitBreakerConfig(fail_max=5))

@@ -130,7 +130,7 @@ def test_each_missing_piece_is_refused(
         f"{LEDGER},",
     ],
 )
-def test_a_placeholder_is_refused_by_name_and_not_shown(
+def test_defect_18_a_placeholder_is_refused_by_name_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, weak: str
 ) -> None:
     refusal = _refusal(monkeypatch, {**SOUND, "ACGS_LEDGER_KEY": weak})
