@@ -44,8 +44,9 @@ def test_terminal_1_shows_what_the_readme_shows(terminal_1: RunningBus) -> None:
     (step,) = steps("run")
     assert step.command == "make run"
     made = subprocess.run(
-        ["make", "--always-make", "--dry-run", "run"],
+        ["make", "--always-make", "--dry-run", "--no-print-directory", "run"],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,
         text=True,
         check=True,
