@@ -100,8 +100,9 @@ class Bus:
     ) -> Recorded:
         """Admit, find, judge, weigh, settle, record, act, account.
 
-        Raises RefusalError when the request is at fault and DependencyError when the bus cannot
-        govern now; in both cases nothing was decided and nothing was delivered.
+        Raises RefusalError when the request is at fault: nothing was decided. Raises
+        DependencyError when the bus cannot govern now: where the store did not confirm in time
+        the decision may be recorded, and sending the same message again finds out.
         """
         started_s = self._clock.monotonic_s()
         await self._admit(principal, message, delivers=delivers)
