@@ -17,8 +17,8 @@ import orjson
 from cluster.errors import ConfigurationError
 from cluster.opa.engine import Bundle, BundleError, EvaluationError, UndefinedError
 
-# Go's collector runs less often: an evaluation of the default policy took 520 us of CPU with 400
-# and 370 with 1600 (docs/adr/0004), for some 50 MiB more memory.
+# Go's collector runs less often: an evaluation of the default policy took about 520 us of CPU with
+# 400 and 370 with 1600 on a busy machine (docs/adr/0004); the price is memory.
 GOGC: Final = "1600"
 
 _NOT_INSTALLED = (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cluster.clock import new_id
 
@@ -25,17 +27,28 @@ def test_ids_are_never_the_same_twice_in_any_thread() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_a_forked_process_does_not_repeat_what_its_parent_would_say() -> None:
-    new_id(NOW)  # now this thread has randomness in hand
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, new_id(NOW).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reader, 36).decode() != new_id(NOW)
-    os.close(reader)
-    os.close(writer)
+FORK = """
+import os
+from datetime import UTC, datetime
+from cluster.clock import new_id
+now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+new_id(now)  # now this process has randomness in hand
+child = os.fork()
+os.write(1, new_id(now).encode() + b" ")
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_process_does_not_repeat_what_its_parent_says() -> None:
+    # In a process of its own: to fork one that has threads is deprecated.
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", FORK]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    ids = said.stdout.split()
+    assert len(ids) == 2
+    assert ids[0] != ids[1]
 
 
 def test_later_ids_sort_later() -> None:
