@@ -152,8 +152,12 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A decision that survives a power cut. `replayed` means an earlier one stands instead."""
+    """A decision that survives a power cut. `replayed` means an earlier one stands instead.
+
+    `carried_out` means that its effect followed in the same breath, and nothing is left to do.
+    """
 
     decision: Decision
     receipt: Receipt
     replayed: bool
+    carried_out: bool = False

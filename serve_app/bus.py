@@ -219,7 +219,7 @@ class Bus:
     async def _act(self, release: Message | None, recorded: Recorded) -> None:
         """Deliver what is allowed. What is held stays held until people decide."""
         decision = recorded.decision
-        if release is None or recorded.replayed or not decision.delivers:
+        if release is None or recorded.replayed or recorded.carried_out or not decision.delivers:
             return
         match decision.effect:
             case Effect.ALLOW:

@@ -50,7 +50,8 @@ class Recorder(Protocol):
         """Return once the decision, and the promise of its effect, survives a power cut.
 
         `release` is what may leave: the message with its obligations fulfilled, to be delivered
-        (allow) or held (review); None when nothing may. The same message id with the same
+        (allow) or held (review); None when nothing may. A recorder that can let an allowed one
+        leave in the same breath says so by `carried_out`. The same message id with the same
         content answers with the first decision. Raises RefusalError `message.id_reused` for
         other content, DependencyError if it cannot record.
         """
@@ -69,7 +70,7 @@ class Courier(Protocol):
         ...
 
     async def deliver(self, message: Message, decision_id: str) -> None:
-        """Put the message into its mailbox once, however often this is called for a decision."""
+        """Move a recorded message into its mailbox, once however often this is called for it."""
         ...
 
 

@@ -116,8 +116,8 @@ async def _open_rest(
     controls = await stack.enter_async_context(ControlsBoard(store, clock=clock))
     verifier = open_verifier(settings, clock=clock, controls=controls.current)
     stack.push_async_callback(verifier.close)
-    recorder, reader = _open_ledger(settings, clock, stack=stack, store=store)
     mailboxes = _open_mailboxes(settings, clock, stack=stack, store=store)
+    recorder, reader = _open_ledger(settings, clock, stack=stack, parts=(store, mailboxes))
     meter = metrics.PrometheusMeter()
     bus = Bus(
         law=law,
@@ -145,8 +145,13 @@ async def _open_rest(
 
 
 def _open_ledger(
-    settings: Settings, clock: Clock, *, stack: AsyncExitStack, store: RedisStore
+    settings: Settings,
+    clock: Clock,
+    *,
+    stack: AsyncExitStack,
+    parts: tuple[RedisStore, Mailboxes],
 ) -> tuple[LedgerRecorder, LedgerReader]:
+    store, mailboxes = parts
     keyring = load_keyring(settings)
     reader = LedgerReader(
         settings.data_dir / "ledger",
@@ -163,6 +168,7 @@ def _open_ledger(
         clock=clock,
         replay_window_s=settings.replay_window_s,
         archive=reader,
+        onward=mailboxes,
     )
     stack.push_async_callback(recorder.close)
     return recorder, reader

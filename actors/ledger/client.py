@@ -47,6 +47,21 @@ class Archive(Protocol):
         ...
 
 
+class Onward(Protocol):
+    """Carries out what a record allows, in the same breath; Mailboxes is one."""
+
+    def onward(self, message: Message, decision_id: str) -> Call | None:
+        """Return the call that acts on what the record left in the outbox, None for no such call.
+
+        It must do nothing when the outbox does not hold the decision: the record may be refused.
+        """
+        ...
+
+    def carried(self, message: Message, reply: object) -> bool:
+        """Say whether that call, by its reply, leaves nothing more to do."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """A decision ready to be recorded, but for its evidence."""
@@ -73,6 +88,7 @@ class LedgerRecorder:
         clock: Clock,
         replay_window_s: int,
         archive: Archive | None = None,
+        onward: Onward | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._store = store
@@ -81,6 +97,7 @@ class LedgerRecorder:
         self._clock = clock
         self._replay_window_s = replay_window_s
         self._archive = archive
+        self._onward = onward
         self._random = random
         self._group = GroupCommit(store)
         self._subjects = SubjectKeys(store, secrets, clock=clock, random=random)
@@ -92,7 +109,8 @@ class LedgerRecorder:
         """Return once the decision, and the promise of its effect, survives a power cut.
 
         `message` is kept as evidence of what was judged; `release` is what may leave, to be
-        delivered (allow) or held (review), or None when nothing may.
+        delivered (allow) or held (review), or None when nothing may. An allowed message leaves
+        in the same round trip, behind its record, and `carried_out` says whether it did.
 
         The same message id with the same request answers with the first decision. Raises
         RefusalError `message.id_reused` (409) for another request under a known id,
@@ -105,10 +123,16 @@ class LedgerRecorder:
         for _ in range(_ATTEMPTS):
             key = await self._subjects.get(decision.tenant, decision.agent)
             append = await self._sealed(decision, message, draft=draft, key=key)
-            match await self._group.run(self._call(append)):
+            reply, carried_out = await self._send(append, decision, release)
+            match reply:
                 case [1, bytes() as entry_id]:
                     receipt = self._receipt(decision.tenant, append.body, entry_id.decode())
-                    return Recorded(decision=decision, receipt=receipt, replayed=False)
+                    return Recorded(
+                        decision=decision,
+                        receipt=receipt,
+                        replayed=False,
+                        carried_out=carried_out,
+                    )
                 case [0, bytes() as seen, list() as record]:
                     first = self._repeated(decision.tenant, seen, record, asked=draft.identity)
                     # The store sends a call again when an answer got lost: then it is our own.
@@ -240,6 +264,22 @@ class LedgerRecorder:
             parcel=draft.parcel,
             waits_in=draft.waits_in,
         )
+
+    async def _send(
+        self, append: wal.Append, decision: Decision, release: Message | None
+    ) -> tuple[object, bool]:
+        """Return the reply to the record, and whether what it allows was carried out with it."""
+        record, onward = self._call(append), self._onward
+        goes = decision.effect is Effect.ALLOW and decision.delivers
+        if onward is None or release is None or not goes:
+            return await self._group.run(record), False
+        follow = onward.onward(release, decision.decision_id)
+        if follow is None:
+            return await self._group.run(record), False
+        reply, carried = await self._group.run_all([record, follow])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply, onward.carried(release, carried)
 
     def _call(self, append: wal.Append) -> Call:
         return wal.append_call(

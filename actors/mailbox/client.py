@@ -32,10 +32,10 @@ from actors.mailbox.mailbox import (
 from actors.mailbox.store import Address, Entry, Item, Letter, MailboxStore, Received
 from cluster.clock import Clock
 from cluster.store import keys
-from cluster.store.client import Store
+from cluster.store.client import Call, Store
 from policies.errors import DependencyError, RefusalError
 from policies.message import BROADCAST, Message
-from policies.parcel import DamagedParcelError, open_parcel, parcel
+from policies.parcel import DamagedParcelError, open_parcel
 
 CURSOR_DIGITS_MAX: Final = 18  # what the store can count to
 FAN_HOP: Final = 128  # recipients of a broadcast that are under way at the same time
@@ -90,26 +90,39 @@ class Mailboxes:
         return True
 
     async def deliver(self, message: Message, decision_id: str) -> None:
-        """Put the message into its mailbox once, however often this is called for a decision.
+        """Move the message from the outbox into its mailbox; nothing if it is not there any more.
 
         A broadcast goes to every agent that is registered at its first delivery, except its
         sender. What cannot be delivered any more becomes a dead letter. Raises MailboxFullError,
         with the message still in the outbox, when there is no room.
         """
-        if message.recipient is None:
-            raise ValueError(f"message {message.id!r} has no recipient")
-        item = Item(
-            decision_id=decision_id,
-            message_id=message.id,
-            conversation_id=message.conversation_id,
-            priority=int(message.priority),
-            expires_ms=millis(message.expires_at),
-            parcel=parcel(message, decision_id),
-        )
+        item = _item(message, decision_id)
         if message.recipient == BROADCAST:
             await self._broadcast(message, item)
-        else:
-            await self._deliver(Address(message.tenant, message.recipient), item, fan=False)
+            return
+        to = _recipient(message)
+        _check_room(to, await self._boxes.deliver(to, item, self._now_ms(), fan=False))
+
+    def onward(self, message: Message, decision_id: str) -> Call | None:
+        """Return the one call that delivers, None for a broadcast, which takes several.
+
+        It may leave right behind the record, unseen: it delivers only what the outbox holds.
+        """
+        if message.recipient == BROADCAST:
+            return None
+        item = _item(message, decision_id)
+        return self._boxes.deliver_call(_recipient(message), item, self._now_ms(), fan=False)
+
+    def carried(self, message: Message, reply: object) -> bool:
+        """Say whether that call, by its reply, leaves nothing to do for who made it."""
+        if isinstance(reply, Exception):
+            return False
+        outcome = self._boxes.delivered(reply)
+        try:
+            _check_room(_recipient(message), outcome)
+        except MailboxFullError as error:
+            log.warning("delivery.postponed", message_id=message.id, error=str(error))
+        return outcome != "again"
 
     async def _broadcast(self, message: Message, item: Item) -> None:
         tenant = message.tenant
@@ -118,7 +131,7 @@ class Mailboxes:
         for start in range(0, len(waiting), FAN_HOP):
             hop = waiting[start : start + FAN_HOP]
             outcomes = await asyncio.gather(
-                *(self._deliver(Address(tenant, agent), item, fan=True) for agent in hop),
+                *(self._fan(Address(tenant, agent), item) for agent in hop),
                 return_exceptions=True,
             )
             for outcome in outcomes:
@@ -129,12 +142,8 @@ class Mailboxes:
         if failures:
             raise failures[0]
 
-    async def _deliver(self, to: Address, item: Item, *, fan: bool) -> None:
-        outcome = await self._boxes.deliver(to, item, self._now_ms(), fan=fan)
-        if outcome == "full":
-            raise MailboxFullError(to.agent)
-        if outcome not in {"delivered", "again"}:
-            log.info("message.undeliverable", code=outcome, agent=to.agent, tenant=to.tenant)
+    async def _fan(self, to: Address, item: Item) -> None:
+        _check_room(to, await self._boxes.deliver(to, item, self._now_ms(), fan=True))
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -328,6 +337,29 @@ class Mailboxes:
 
     def _now_ms(self) -> int:
         return millis(self._clock.now())
+
+
+def _item(message: Message, decision_id: str) -> Item:
+    return Item(
+        decision_id=decision_id,
+        message_id=message.id,
+        conversation_id=message.conversation_id,
+        priority=int(message.priority),
+        expires_ms=millis(message.expires_at),
+    )
+
+
+def _recipient(message: Message) -> Address:
+    if message.recipient is None:
+        raise ValueError(f"message {message.id!r} has no recipient")
+    return Address(message.tenant, message.recipient)
+
+
+def _check_room(to: Address, outcome: str) -> None:
+    if outcome == "full":
+        raise MailboxFullError(to.agent)
+    if outcome not in {"delivered", "again"}:
+        log.info("message.undeliverable", code=outcome, agent=to.agent, tenant=to.tenant)
 
 
 def _check_held(outcome: str, lease_id: str) -> None:

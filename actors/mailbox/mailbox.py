@@ -31,12 +31,10 @@ _LEASE_ID: Final = re.compile(r"\A([0-9]{1,16}-[0-3])-([1-9][0-9]{0,8})-([0-9a-f
 class Terms:
     """What a mailbox holds and for how long.
 
-    `entries_max` and `bytes_max` count waiting messages and dead letters of one mailbox together;
-    `replay_window_s` is how long a decision that was delivered is remembered.
+    `entries_max` and `bytes_max` count waiting messages and dead letters of one mailbox together.
     """
 
     max_retries: int = DEFAULT_MAX_RETRIES
-    replay_window_s: int = 86_400
     agents_max: int = 4096
     entries_max: int = 100_000
     bytes_max: int = 256 << 20
@@ -44,7 +42,7 @@ class Terms:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return the terms that the settings give."""
-        return cls(max_retries=settings.max_retries, replay_window_s=settings.replay_window_s)
+        return cls(max_retries=settings.max_retries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

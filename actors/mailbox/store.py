@@ -45,14 +45,13 @@ class Address(NamedTuple):
 
 
 class Item(NamedTuple):
-    """What goes into a mailbox: the parcel, and what the scripts must know of it."""
+    """What the scripts must know of a message whose parcel is in the outbox."""
 
     decision_id: str
     message_id: str
     conversation_id: str
     priority: int
     expires_ms: int
-    parcel: bytes
 
 
 class Leased(NamedTuple):
@@ -105,25 +104,32 @@ class MailboxStore:
 
     async def deliver(self, to: Address, item: Item, now_ms: int, *, fan: bool) -> str:
         """Return delivered, again, full, or the code under which it was dead-lettered."""
-        token = _fan(to.tenant, item.decision_id) if fan else _once(to, item.decision_id)
-        outcome = await self._commit(
+        call = self.deliver_call(to, item, now_ms, fan=fan)
+        return self.delivered(await self._commits.run(call))
+
+    def deliver_call(self, to: Address, item: Item, now_ms: int, *, fan: bool) -> Call:
+        """Return the call that `deliver` makes, for whoever lets it follow the record."""
+        tenant, decision_id = to.tenant, item.decision_id
+        lacking = (_fan(tenant, decision_id),) if fan else ()
+        return _call(
             DELIVER,
             to,
             now_ms,
-            more_keys=(keys.outbox(to.tenant), token),
+            more_keys=(keys.outbox(tenant), *lacking),
             args=(
-                "fan" if fan else "one",
-                item.decision_id,
+                decision_id,
                 item.message_id,
                 item.conversation_id,
                 item.priority,
                 item.expires_ms,
-                self._terms.replay_window_s * 1000,
                 self._terms.entries_max,
                 self._terms.bytes_max,
-                item.parcel,
             ),
         )
+
+    def delivered(self, reply: object) -> str:
+        """Count and return what such a call replied."""
+        outcome = cast("bytes", reply).decode()
         if outcome == "delivered":
             metrics.MAILBOX_DELIVERED.inc()
         return outcome
@@ -136,10 +142,9 @@ class MailboxStore:
                 [
                     keys.agents(tenant),
                     keys.outbox(tenant),
-                    _once(Address(tenant, EVERYONE), decision_id),
                     _fan(tenant, decision_id),
                 ],
-                [sender, decision_id, self._terms.replay_window_s * 1000],
+                [sender, decision_id],
             )
         )
         return sorted(agent.decode() for agent in cast("list[bytes]", reply))
@@ -283,9 +288,8 @@ class MailboxStore:
         now_ms: int,
         *,
         args: Sequence[str | bytes | int],
-        more_keys: Sequence[str] = (),
     ) -> str:
-        call = _call(script, box, now_ms, args=args, more_keys=more_keys)
+        call = _call(script, box, now_ms, args=args)
         return cast("bytes", await self._commits.run(call)).decode()
 
 
@@ -316,10 +320,6 @@ def _due(tenant: str) -> str:
 
 def _seen(tenant: str) -> str:
     return keys.mailbox(tenant, EVERYONE, "seen")
-
-
-def _once(to: Address, decision_id: str) -> str:
-    return keys.mailbox(*to, f"once:{decision_id}")
 
 
 def _fan(tenant: str, decision_id: str) -> str:

@@ -19,9 +19,9 @@ WAITING_BYTES_MAX: Final = 64 << 20
 
 
 class _Waiter(NamedTuple):
-    call: Call
+    calls: Sequence[Call]
     size: int
-    answer: asyncio.Future[object]
+    answer: asyncio.Future[Sequence[object]]
 
 
 class GroupCommit:
@@ -49,9 +49,20 @@ class GroupCommit:
         StoreUnavailableError also when too much is waiting already, or after `close`. A caller
         that is cancelled before take-off is not carried; one cancelled later may be.
         """
-        size = sum(len(arg) for arg in call.args if isinstance(arg, str | bytes))
+        (reply,) = await self.run_all([call])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def run_all(self, calls: Sequence[Call]) -> Sequence[object]:
+        """Run the calls in order, in the same flight; one that failed returns its exception.
+
+        They run in this order unless the store has to learn a script first, so a call must do
+        no harm before those in front of it. Raises StoreUnavailableError as `run` does.
+        """
+        size = sum(len(arg) for call in calls for arg in call.args if isinstance(arg, str | bytes))
         self._make_room(size)
-        waiter = _Waiter(call, size, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(calls, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._waiting_bytes += size
         if self._flights is None:
@@ -100,24 +111,25 @@ class GroupCommit:
     async def _commit(self, batch: Sequence[_Waiter]) -> None:
         if not batch:
             return
-        replies: Sequence[object]
+        calls = [call for waiter in batch for call in waiter.calls]
         try:
-            replies = await self._store.run_many([waiter.call for waiter in batch])
-            if len(replies) != len(batch):
+            replies = await self._store.run_many(calls)
+            if len(replies) != len(calls):
                 raise StoreUnavailableError("it answered fewer calls than were made")  # noqa: TRY301
         except asyncio.CancelledError:
             for waiter in batch:
                 waiter.answer.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - every caller gets it, none is left waiting
-            replies = [_own(error) for _ in batch]
-        for waiter, reply in zip(batch, replies, strict=True):
-            if waiter.answer.done():
-                continue
-            if isinstance(reply, Exception):
-                waiter.answer.set_exception(reply)
-            else:
-                waiter.answer.set_result(reply)
+            for waiter in batch:
+                if not waiter.answer.done():
+                    waiter.answer.set_exception(_own(error))
+            return
+        rest = iter(replies)
+        for waiter in batch:
+            answers = [next(rest) for _ in waiter.calls]
+            if not waiter.answer.done():
+                waiter.answer.set_result(answers)
 
 
 def _own(error: Exception) -> Exception:

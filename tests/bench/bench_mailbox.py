@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,15 @@ class Bench:
         )
 
     async def fill(self, many: int, **changes: Any) -> list[float]:
-        messages = [self.message(**changes) for _ in range(many)]
-        return await together(256, [self.deliver(message) for message in messages])
+        return await together(256, await self.deliveries(many, **changes))
 
-    def deliver(self, message: Message) -> Callable[[], Awaitable[object]]:
-        return lambda: self.mailboxes.deliver(message, new_id(CLOCK.now()))
+    async def deliveries(self, many: int, **changes: Any) -> list[Callable[[], Awaitable[object]]]:
+        """Promise so many messages in the outbox; return what delivers each of them."""
+        messages = [self.message(**changes) for _ in range(many)]
+        for message in messages:
+            packed = parcel(message, message.id)
+            await self.store.execute("HSET", keys.outbox(TENANT), message.id, packed)
+        return [partial(self.mailboxes.deliver, message, message.id) for message in messages]
 
     async def take(self, many: int, at_most: int) -> list[float]:
         """Receive and acknowledge; return what each receipt took."""
@@ -122,7 +127,7 @@ async def a_bench() -> AsyncIterator[Bench]:
 
 async def _deliveries(many: int, callers: int) -> dict[str, Any]:
     async with a_bench() as bench:
-        calls = [bench.deliver(bench.message()) for _ in range(many)]
+        calls = await bench.deliveries(many)
         started = time.perf_counter()
         waits = await together(callers, calls)
         took_s = time.perf_counter() - started
@@ -230,7 +235,7 @@ async def _broadcasts(agents: int, many: int) -> dict[str, Any]:
     async with a_bench() as bench:
         for number in range(agents):
             await bench.mailboxes.register(TENANT, f"agent-{number}", Profile())
-        calls = [bench.deliver(bench.message(recipient=BROADCAST)) for _ in range(many)]
+        calls = await bench.deliveries(many, recipient=BROADCAST)
         started = time.perf_counter()
         waits = await together(1, calls)
         took_s = time.perf_counter() - started

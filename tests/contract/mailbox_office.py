@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Office:
     mailboxes: Mailboxes
     clock: Any  # a FakeClock unless a test brought its own
     tenant: str
+    promised: set[int] = field(default_factory=set)
 
     def message(self, number: int, **changes: Any) -> Message:
         return a_message(
@@ -57,13 +58,29 @@ class Office:
         )
 
     async def send(self, number: int, **changes: Any) -> None:
+        """Deliver, and before that promise it, as the ledger does, if nothing has yet."""
+        await self.promise(number, **changes)
         await self.mailboxes.deliver(self.message(number, **changes), f"d{number}")
 
+    async def send_all(self, numbers: Sequence[int], *, conversations: int = 1 << 30) -> None:
+        """Send these in this order, in as few round trips as the store needs."""
+        changes = {number: {"conversation_id": f"c{number % conversations}"} for number in numbers}
+        for number in numbers:
+            await self.promise(number, **changes[number])
+        await asyncio.gather(*(self.send(number, **changes[number]) for number in numbers))
+
     async def record(self, number: int, **changes: Any) -> None:
-        """Leave what the ledger leaves: the promise of a delivery."""
-        packed = parcel(self.message(number, **changes), f"d{number}")
+        """Leave what the ledger leaves, and let the repair loops see it."""
         await self.store.execute("SADD", keys.TENANTS, self.tenant)
+        await self.promise(number, **changes)
+
+    async def promise(self, number: int, **changes: Any) -> None:
+        """Put the message into the outbox, once for a decision."""
+        if number in self.promised:
+            return
+        packed = parcel(self.message(number, **changes), f"d{number}")
         await self.store.execute("HSET", keys.outbox(self.tenant), f"d{number}", packed)
+        self.promised.add(number)
 
     async def owed(self) -> int:
         reply = await self.store.execute("HLEN", keys.outbox(self.tenant))

@@ -226,7 +226,7 @@ def test_many_workers_share_a_mailbox_and_lose_and_double_nothing(valkey: Valkey
 def test_leases_that_end_all_at_once_hide_nothing(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with an_office(valkey, "mailer") as office:
-            await asyncio.gather(*(office.send(number) for number in range(1200)))
+            await office.send_all(range(1200))
             while await office.mailboxes.receive(office.tenant, "mailer", at_most=100):
                 pass
             office.clock.forward(30)  # more than one run of the script moves

@@ -21,6 +21,7 @@ from cluster.store import keys
 from cluster.store.redis_store import RedisStore
 from policies.errors import RefusalError
 from policies.message import Message, Priority
+from policies.parcel import parcel
 
 from builders import a_message
 from fakes import FakeClock
@@ -268,8 +269,9 @@ class History:
     async def hand_in(self, address: Address, message: Message, decision_id: str) -> None:
         outbox = keys.outbox(address.tenant)
         box = self.boxes[address]
-        await self.store.execute("HSET", outbox, decision_id, b"parcel")
         again = decision_id in self.accepted
+        if not again:
+            await self.store.execute("HSET", outbox, decision_id, parcel(message, decision_id))
         fits = again or box.make_room(self.now)
         try:
             await self.mailboxes.deliver(message, decision_id)

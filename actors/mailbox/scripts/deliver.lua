@@ -1,24 +1,23 @@
--- Put a message into a mailbox, once for a decision, and take it out of the outbox.
--- KEYS[4] outbox; KEYS[5] the token: a key that says "done", or for a broadcast the set of agents
--- that have not got theirs yet.
--- ARGV[4] one|fan, [5] decision, [6] message id, [7] conversation, [8] priority, [9] expiry,
--- [10] ms to remember the decision, [11] entries at most, [12] bytes at most, [13] body.
-local OUTBOX, TOKEN = KEYS[4], KEYS[5]
-local fan, decision = ARGV[4] == 'fan', ARGV[5]
-local size = #ARGV[13]
+-- Move a message from the outbox into a mailbox. What the outbox does not hold was delivered
+-- before, or was never allowed: nothing happens then, so this may follow the record unseen.
+-- KEYS[4] outbox; KEYS[5], for a broadcast, the set of agents that have not got theirs yet.
+-- ARGV[4] decision, [5] message id, [6] conversation, [7] priority, [8] expiry,
+-- [9] entries at most, [10] bytes at most.
+local OUTBOX, LACKING, decision = KEYS[4], KEYS[5], ARGV[4]
+if LACKING and redis.call('SISMEMBER', LACKING, agent) == 0 then return 'again' end
+local body = redis.call('HGET', OUTBOX, decision)
+if not body then return 'again' end
+local size = #body
 local letter = {
-  m = ARGV[6], d = decision, c = redis.sha1hex(ARGV[7]), p = ARGV[8], x = ARGV[9], a = 0,
-  b = ARGV[13],
+  m = ARGV[5], d = decision, c = redis.sha1hex(ARGV[6]), p = ARGV[7], x = ARGV[8], a = 0, b = body,
 }
 
 local function done()
-  if not fan then
-    redis.call('SET', TOKEN, '1', 'PX', ARGV[10])
-    redis.call('HDEL', OUTBOX, decision)
-    return
+  if LACKING then
+    redis.call('SREM', LACKING, agent)
+    if redis.call('EXISTS', LACKING) == 1 then return end
   end
-  redis.call('SREM', TOKEN, agent)
-  if redis.call('EXISTS', TOKEN) == 0 then redis.call('HDEL', OUTBOX, decision) end
+  redis.call('HDEL', OUTBOX, decision)
 end
 
 -- Room, if need be in place of the oldest letters whose messages have expired.
@@ -26,7 +25,7 @@ local function has_room()
   for _ = 1, 16 do
     local entries = redis.call('HLEN', INFO) + redis.call('XLEN', DEAD)
     local bytes = tonumber(redis.call('HGET', META, 'bytes') or 0)
-    if entries < tonumber(ARGV[11]) and bytes + size <= tonumber(ARGV[12]) then return true end
+    if entries < tonumber(ARGV[9]) and bytes + size <= tonumber(ARGV[10]) then return true end
     local id = first(STALE, now)
     if not id then return false end
     local stale = fetch(DEAD, id, id)
@@ -36,17 +35,11 @@ local function has_room()
   return false
 end
 
-if fan then
-  if redis.call('SISMEMBER', TOKEN, agent) == 0 then return 'again' end
-elseif redis.call('EXISTS', TOKEN) == 1 then
-  redis.call('HDEL', OUTBOX, decision)
-  return 'again'
-end
 if not has_room() then return 'full' end
 weigh(size)
 if redis.call('HEXISTS', AGENTS, agent) == 0 then
   letter.k, letter.r = 'agent.not_found', 'its recipient is not registered'
-elseif tonumber(ARGV[9]) <= now then
+elseif tonumber(ARGV[8]) <= now then
   letter.k, letter.r = EXPIRED, 'it expired before it was delivered'
 end
 if letter.k then
