@@ -5,14 +5,12 @@ Law: what was read is what the digest covers, and what cannot be read is not obe
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 import policies
+from cluster import plain_yaml
 from cluster.constants import CONSTITUTIONAL_HASH
 from cluster.opa.bundles import read_folder
 from policies.constitution import Constitution, ConstitutionError, rules_in
@@ -56,21 +54,6 @@ def _read(path: Path) -> bytes:
 
 def _parsed(document: bytes, path: Path) -> object:
     try:
-        return yaml.load(document, Loader=_UnambiguousLoader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        return plain_yaml.load(document)
+    except plain_yaml.PlainYamlError as error:
         raise ConstitutionError(str(path), f"is not unambiguous YAML: {error}") from error
-
-
-class _UnambiguousLoader(yaml.SafeLoader):
-    """YAML in which a key stands once and nothing stands for something else."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # PyYAML's signature
-        mapping = super().construct_mapping(node, deep=deep)
-        if len(mapping) < len(node.value):
-            raise yaml.YAMLError(f"a key stands twice in the mapping at {node.start_mark}")
-        return mapping

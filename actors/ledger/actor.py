@@ -7,10 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 
+import structlog
+
 from actors.ledger.errors import LedgerError
 from actors.ledger.sequencer import open_sequencer
 from cluster.settings import Settings
 from cluster.store.connect import open_store
+
+log = structlog.get_logger(__name__)
 
 
 class LedgerActor:
@@ -52,5 +56,7 @@ class LedgerActor:
 
 def _end_with(running: asyncio.Task[None]) -> None:
     # What a write that failed has left is unknown: Ray starts us again, and all is verified.
-    if not running.cancelled() and running.exception() is not None:
+    error = None if running.cancelled() else running.exception()
+    if error is not None:
+        log.error("sequencer.ended", error=repr(error), exc_info=error)
         os._exit(1)

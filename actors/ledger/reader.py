@@ -20,7 +20,7 @@ from actors.ledger.index import Index, Query, Row, cursor_of, from_cursor
 from actors.ledger.keys import ROOT, log_folder, log_origin, verifiers
 from actors.ledger.merkle import leaf_hash
 from actors.ledger.overflow import unfit
-from actors.ledger.report import REPORT_KEPT_S, REPORT_KEY, SequencerReport
+from actors.ledger.report import REPORT_KEPT_S, SequencerReport
 from actors.ledger.root import ROOT_INDEX, RootIndex
 from actors.ledger.store import ROTATIONS, blob_path
 from actors.ledger.tail import Tail
@@ -223,7 +223,7 @@ class LedgerReader:
 
         A log that has stopped is named; its own tenant is refused, and nobody else.
         """
-        said = await store.execute("GET", REPORT_KEY)
+        said = await store.execute("GET", keys.SEQUENCER)
         if not isinstance(said, bytes):
             raise DependencyError("ledger", f"no sequencer has reported for {REPORT_KEPT_S} s")
         stopped = SequencerReport.from_json(said).stopped

@@ -11,7 +11,6 @@ import orjson
 from actors.ledger.keys import ROOT
 from cluster import metrics
 
-REPORT_KEY: Final = "acgs:{ledger}:sequencer"
 REPORT_S: Final = 1.0  # how often it says so
 REPORT_KEPT_S: Final = 10  # how long its word counts
 

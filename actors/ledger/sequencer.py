@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from actors.ledger import checkpoint as notes
-from actors.ledger import report, wal
+from actors.ledger import report
 from actors.ledger.checkpoint import Checkpoint
 from actors.ledger.entry import timestamp
 from actors.ledger.errors import LedgerError, LockedError, StorageFailedError
@@ -214,10 +214,8 @@ class Sequencer:
             },
         )
         for tenant, error in self._stopped.items():
-            await self._store.execute("SET", wal.halted_key(tenant), f"{error.code}: {error}")
-        await self._store.execute(
-            "SET", report.REPORT_KEY, said.to_json(), "EX", report.REPORT_KEPT_S
-        )
+            await self._store.execute("SET", keys.halted(tenant), f"{error.code}: {error}")
+        await self._store.execute("SET", keys.SEQUENCER, said.to_json(), "EX", report.REPORT_KEPT_S)
 
     def _track_status(self, track: Track, now_ms: int) -> LogStatus:
         since, error = track.waiting_since_ms, self._stopped.get(track.tenant)
@@ -277,7 +275,7 @@ class Sequencer:
         """Stop a tenant's log, and let its gateways refuse rather than promise."""
         self._stopped[tenant] = error
         log.critical("ledger.stopped", tenant=tenant, code=error.code, reason=str(error))
-        await self._store.execute("SET", wal.halted_key(tenant), f"{error.code}: {error}")
+        await self._store.execute("SET", keys.halted(tenant), f"{error.code}: {error}")
 
     async def _meet_newcomers(self, now_s: float) -> None:
         if now_s < self._tenants_due_s:
@@ -328,7 +326,7 @@ class Sequencer:
         self._turns[tenant] = _Turn()
         try:
             await track.recover(self._store)
-            await self._store.execute("DEL", wal.halted_key(tenant))
+            await self._store.execute("DEL", keys.halted(tenant))
         except StorageFailedError:
             raise
         except LedgerError as error:

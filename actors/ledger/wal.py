@@ -32,16 +32,6 @@ def mac(key: bytes, tenant: str, body: bytes) -> bytes:
     return hmac.digest(key, b"acgs wal v1\n%b\n%b" % (tenant.encode(), body), sha256)
 
 
-def decision_key(tenant: str, decision_id: str) -> str:
-    """The id of the message that a decision answers, kept for the replay window."""
-    return f"acgs:{{{tenant}}}:dec:{decision_id}"
-
-
-def halted_key(tenant: str) -> str:
-    """Why the tenant's log takes no more records, while that is so."""
-    return f"acgs:{{{tenant}}}:halted"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
     """One decision on its way into the write-ahead stream.
@@ -97,8 +87,8 @@ def append_call(append: Append, *, wal_key: bytes, replay_window_s: int) -> Call
         keys.wal(tenant),
         keys.message(tenant, append.message_id),
         keys.subject_keys(tenant),
-        decision_key(tenant, append.decision_id),
-        halted_key(tenant),
+        keys.decision(tenant, append.decision_id),
+        keys.halted(tenant),
     ]
     args: list[str | bytes | int | float] = [
         append.subject,
@@ -141,7 +131,7 @@ def by_message_call(tenant: str, message_id: str) -> Call:
 
 def by_decision_call(tenant: str, decision_id: str) -> Call:
     """Return the call that answers the same for a decision."""
-    names = [keys.wal(tenant), decision_key(tenant, decision_id)]
+    names = [keys.wal(tenant), keys.decision(tenant, decision_id)]
     return Call(_LOOK_UP, names, [keys.message(tenant, "")])
 
 

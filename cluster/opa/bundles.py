@@ -15,11 +15,11 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import orjson
-import yaml
 
+from cluster import plain_yaml
 from cluster.opa.engine import DATA_FILE, Bundle, BundleError
 from cluster.opa.inspection import inspect
 
@@ -165,33 +165,8 @@ def _require_plain(manifest: bytes) -> None:
         raise BundleError(".manifest", "policies must be written in Rego v1")
 
 
-class _PlainYaml(yaml.SafeLoader):
-    """YAML that means the same as JSON.
-
-    Dates stay text as they do for OPA, and aliases are refused: a few lines of them can stand for
-    more memory than there is.
-    """
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own name, read by its resolver
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  # PyYAML's signature
-        mapping = super().construct_mapping(node, deep=deep)
-        if len(mapping) < len(node.value):
-            raise yaml.YAMLError("a key stands twice in the same mapping")
-        return mapping
-
-
 def _json_of_yaml(name: str, content: bytes) -> bytes:
     try:
-        value = yaml.load(content, Loader=_PlainYaml)  # noqa: S506  # a SafeLoader, made stricter
-        return orjson.dumps(value)
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        return orjson.dumps(plain_yaml.load(content))
+    except (plain_yaml.PlainYamlError, TypeError) as error:
         raise BundleError(name, f"the data is not what JSON can hold: {error}") from error

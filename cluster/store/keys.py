@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 TENANTS: Final = "acgs:tenants"  # set of tenants that ever had a decision recorded
+SEQUENCER: Final = "acgs:{ledger}:sequencer"  # what the sequencer last said about itself
 CONTROLS: Final = "acgs:{controls}:state"  # revoked tokens and agents, kill switches
 
 
@@ -16,6 +17,16 @@ def wal(tenant: str) -> str:
 def message(tenant: str, message_id: str) -> str:
     """First decision on a message id, kept for the replay window."""
     return f"acgs:{{{tenant}}}:msg:{message_id}"
+
+
+def decision(tenant: str, decision_id: str) -> str:
+    """Id of the message that a decision answers, kept for the replay window."""
+    return f"acgs:{{{tenant}}}:dec:{decision_id}"
+
+
+def halted(tenant: str) -> str:
+    """Why the tenant's log takes no more records, while that is so."""
+    return f"acgs:{{{tenant}}}:halted"
 
 
 def outbox(tenant: str) -> str:

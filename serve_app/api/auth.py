@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from policies.errors import RefusalError
 from policies.principal import Principal
+from policies.roles import require_scope
 from serve_app.api.services import Services
 
 
@@ -37,7 +38,7 @@ async def identify(request: Request) -> Principal:
 async def caller(request: Request, scope: str) -> Principal:
     """Return the verified caller, who also holds `scope`; raises as `identify`, and 403."""
     principal = await identify(request)
-    require(principal, scope)
+    require_scope(principal, scope)
     return principal
 
 
@@ -46,14 +47,6 @@ def require_free(request: Request, principal: Principal) -> None:
     refusal = services(request).controls.current().refusal(principal, None)
     if refusal is not None:
         raise refusal
-
-
-def require(principal: Principal, scope: str) -> None:
-    """Refuse with 403 unless the principal's token carries the scope."""
-    if scope not in principal.scopes:
-        raise RefusalError(
-            "auth.scope_missing", f"this needs the scope {scope}, which your token lacks", 403
-        )
 
 
 def _bearer(request: Request) -> str:

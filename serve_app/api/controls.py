@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 
 from policies.controls import KillScope
 from policies.principal import Principal
-from serve_app.api.auth import require, services, verified
+from policies.roles import require_scope
+from serve_app.api.auth import services, verified
 from serve_app.api.bodies import read_json
 from serve_app.api.openapi import body as openapi_body
 from serve_app.api.openapi import problems
@@ -84,7 +85,7 @@ async def revoke(request: Request) -> Response:
 
 async def _operator(request: Request) -> Principal:
     principal = await verified(request)
-    require(principal, "ops:control")
+    require_scope(principal, "ops:control")
     return principal
 
 

@@ -14,8 +14,9 @@ from pydantic import AwareDatetime, JsonValue, ValidationError
 from policies.decision import Effect, Recorded
 from policies.errors import DependencyError, GovernanceError, RefusalError
 from policies.principal import Principal
+from policies.roles import require_scope
 from serve_app.api import problems
-from serve_app.api.auth import caller, require, require_free, services, verified
+from serve_app.api.auth import caller, require_free, services, verified
 from serve_app.api.bodies import BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, Body, read_json
 from serve_app.api.fields import Handle, Id, TimeText
 from serve_app.api.intake import to_message
@@ -168,7 +169,7 @@ async def _sender(request: Request, scope: str) -> Principal:
     principal = await verified(request)
     try:
         require_free(request, principal)
-        require(principal, scope)
+        require_scope(principal, scope)
     except RefusalError as error:
         await services(request).refusals.record(principal, error)
         raise

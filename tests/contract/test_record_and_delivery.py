@@ -12,7 +12,6 @@ import pytest
 from contract.mailbox_office import Office, an_office, refusal
 from contract.test_ledger_road import a_pair, a_recorder, put
 
-from actors.ledger import wal
 from actors.ledger.client import LedgerRecorder
 from actors.mailbox.mailbox import Terms
 from actors.mailbox.store import DELIVER
@@ -116,7 +115,7 @@ def test_what_the_record_refuses_is_not_delivered(valkey: Valkey) -> None:
                 replace(changed, id=message.id),
             )
             assert await refusal(reused) == ("message.id_reused", 409)
-            await road.office.store.execute("SET", wal.halted_key(road.office.tenant), "a fork")
+            await road.office.store.execute("SET", keys.halted(road.office.tenant), "a fork")
             with pytest.raises(DependencyError, match="a fork"):
                 await put(road.recorder, *road.pair())
             assert await road.office.read() == [decision.decision_id]
