@@ -12,6 +12,7 @@ from ray.serve.schema import LoggingConfig
 
 from actors import roster
 from cluster import metrics
+from cluster.opa.native import go_environment
 from cluster.session import metrics_dir, worker_environment
 from cluster.settings import Settings, load_settings
 from serve_app.deployments.gateway import Gateway
@@ -43,7 +44,10 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=20,
         graceful_shutdown_wait_loop_s=0.5,
-        ray_actor_options={"num_cpus": 0.5, "runtime_env": {"env_vars": env}},
+        ray_actor_options={
+            "num_cpus": 0.5,
+            "runtime_env": {"env_vars": {**env, **go_environment()}},
+        },
     ).bind(settings)
     return application
 

@@ -73,7 +73,7 @@ def table(*place: str) -> Any:
 @cache
 def books() -> Any:
     """An `OpaEngine` that knows the policy, its data and its tests; ask it with `eval_*`."""
-    load_library()  # sets GOGC before Go starts
+    load_library()
     from opa_bindings import OpaEngine
 
     engine = OpaEngine()

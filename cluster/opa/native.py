@@ -17,9 +17,8 @@ import orjson
 from cluster.errors import ConfigurationError
 from cluster.opa.engine import Bundle, BundleError, EvaluationError, UndefinedError
 
-# Go's collector runs less often: an evaluation of the default policy took about 520 us of CPU with
-# 400 and 370 with 1600 on a busy machine (docs/adr/0004); the price is memory.
-GOGC: Final = "1600"
+# Go's collector runs less often; the price is memory, some 130 MB (docs/adr/0004 has the figures).
+_GOGC: Final = "1600"
 
 _NOT_INSTALLED = (
     "the embedded policy engine cannot be loaded ({reason}); run `make setup` to install the wheel "
@@ -29,10 +28,18 @@ _NOT_INSTALLED = (
 _FAULTS_OF_THE_BUNDLE: Final = frozenset({"parse_error", "prepare_error", "merge_conflict"})
 
 
+def go_environment() -> dict[str, str]:
+    """Return what a process that evaluates should have in its environment when it is started.
+
+    Go reads what the process was started with, so setting it later, even before the library is
+    loaded, changes nothing.
+    """
+    return {"GOGC": os.environ.get("GOGC", _GOGC)}
+
+
 @cache
 def load_library() -> Any:
     """Load OPA into this process, once. Raises ConfigurationError where it is not installed."""
-    os.environ.setdefault("GOGC", GOGC)  # Go reads it once, when the library is loaded
     try:
         from opa_bindings import _native  # noqa: PLC0415  # loads only where it is chosen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench.bus import bench_bus
 from bench.doors import bench_http
 from bench.rooms import bench_rooms
 from bench.rows import Row, save, show
+from cluster.opa.native import go_environment
 
 
 def main() -> None:
@@ -35,4 +37,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if "GOGC" not in os.environ:  # Go reads it when the process starts, as the gateway's does
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **go_environment()})
     main()

@@ -14,7 +14,7 @@ from opa_bundles import ALLOWING, a_bundle
 from cluster.errors import ConfigurationError
 from cluster.opa.embedded import EmbeddedEngine
 from cluster.opa.engine import BundleError, EvaluationError, UndefinedError
-from cluster.opa.native import GOGC, NativeEngine, load_library
+from cluster.opa.native import NativeEngine, go_environment, load_library
 
 ENTRYPOINT = "acgs.governance.decision"
 
@@ -58,17 +58,32 @@ def test_importing_the_engine_does_not_load_the_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_garbage_collector_is_set_before_the_library_is_loaded() -> None:
+def test_go_collects_less_often_in_a_process_that_was_started_for_it() -> None:
     code = (
-        "import os; from cluster.opa.native import GOGC, load_library; load_library();"
-        "print(os.environ['GOGC'])"
+        "from lawbook import bundle; from cluster.opa.native import NativeEngine\n"
+        f"engine = NativeEngine(bundle(), {ENTRYPOINT!r})\n"
+        "for _ in range(300): engine.evaluate(b'{}')"
     )
-    for given, expected in (({}, GOGC), ({"GOGC": "200"}, "200")):
-        environment = {key: value for key, value in os.environ.items() if key != "GOGC"} | given
+
+    def collections(**given: str) -> int:
+        plain = {key: value for key, value in os.environ.items() if key != "GOGC"}
+        paths = os.pathsep.join(path for path in sys.path if path)
         done = subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, env=environment
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            env={**plain, "GODEBUG": "gctrace=1", "PYTHONPATH": paths, **given},
         )
-        assert done.stdout.decode().strip() == expected
+        return done.stderr.count(b"\ngc ")
+
+    assert collections(**go_environment()) * 3 < collections()
+
+
+def test_what_an_operator_set_for_go_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOGC", raising=False)
+    assert int(go_environment()["GOGC"]) > 1000
+    monkeypatch.setenv("GOGC", "200")
+    assert go_environment() == {"GOGC": "200"}
 
 
 def test_an_input_is_never_cut_at_a_nul() -> None:
