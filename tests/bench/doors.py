@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from running import RunningBus, a_body, started
 
-from bench.load import Target, open_loop, saturate
+from bench.load import Body, Target, open_loop, saturate
 from bench.rows import Row, row_of
 
 SENDERS = 100
@@ -32,6 +32,9 @@ def bench_http(seconds: float) -> list[Row]:
 
 async def _doors(bus: RunningBus, tokens: Sequence[str], seconds: float) -> list[Row]:
     await saturate(_single(bus, tokens, "warm"), connections=8, seconds=2)
+    floor = await open_loop(_live(bus), rate=100, seconds=seconds, connections=64)
+    door = row_of("HTTP GET /health/live, open loop 100/s", "-", floor)
+    door.note = "nothing behind it: what HAProxy, Serve and the client cost at this rate"
     calm = await open_loop(_single(bus, tokens, "open"), rate=100, seconds=seconds, connections=64)
     row = row_of("HTTP POST /v1/messages, open loop 100/s", "p99 < 5 ms", calm)
     row.met = row.p99 is not None and row.p99 < 5 and not row.errors
@@ -43,7 +46,7 @@ async def _doors(bus: RunningBus, tokens: Sequence[str], seconds: float) -> list
     batch.met = batch.rate_s >= 2000 and not batch.errors
     same = await saturate(_same(bus, tokens), connections=32, seconds=seconds)
     cached = row_of("HTTP POST /v1/decisions, verdict cached", "-", same)
-    return [row, full, batch, cached]
+    return [door, row, full, batch, cached]
 
 
 def _single(bus: RunningBus, tokens: Sequence[str], name: str) -> Target:
@@ -51,6 +54,12 @@ def _single(bus: RunningBus, tokens: Sequence[str], name: str) -> Target:
         return json.dumps(_message(f"{name}-{number}")).encode()
 
     return _target(bus, "/v1/messages", tokens, body=body)
+
+
+def _live(bus: RunningBus) -> Target:
+    return Target(
+        host=bus.settings.http_host, port=bus.settings.http_port, path="/health/live", method="GET"
+    )
 
 
 def _same(bus: RunningBus, tokens: Sequence[str]) -> Target:
@@ -67,14 +76,14 @@ def _batch(bus: RunningBus, tokens: Sequence[str]) -> Target:
 
 
 def _target(
-    bus: RunningBus, path: str, tokens: Sequence[str], *, body: object, messages_each: int = 1
+    bus: RunningBus, path: str, tokens: Sequence[str], *, body: Body, messages_each: int = 1
 ) -> Target:
     return Target(
         host=bus.settings.http_host,
         port=bus.settings.http_port,
         path=path,
         tokens=tokens,
-        body=body,  # type: ignore[arg-type]  # a function of the request's number
+        body=body,
         messages_each=messages_each,
     )
 

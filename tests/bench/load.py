@@ -33,16 +33,13 @@ class Connection:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, path: str, body: bytes, headers: bytes) -> tuple[int, bytes]:
+    async def send(self, request: bytes) -> tuple[int, bytes]:
         """Send one request and read its whole answer."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port, limit=1 << 22)
         reader, writer = self._streams
         try:
-            writer.write(
-                b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n%s\r\n" % (path.encode(), len(body), headers) + body
-            )
+            writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             status = int(head[9:12])
             lower = head.lower()
@@ -70,13 +67,20 @@ class Target:
     host: str
     port: int
     path: str
-    tokens: Sequence[str]
-    body: Body
+    tokens: Sequence[str] = ()
+    body: Body | None = None
     messages_each: int = 1
+    method: str = "POST"
 
-    def headers(self, number: int) -> bytes:
-        """The headers of request `number`."""
-        return b"Authorization: Bearer %s\r\n" % self.tokens[number % len(self.tokens)].encode()
+    def request(self, number: int) -> bytes:
+        """Return request `number`, ready to be sent."""
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: bench"]
+        if self.tokens:
+            lines.append(f"Authorization: Bearer {self.tokens[number % len(self.tokens)]}")
+        body = b"" if self.body is None else self.body(number)
+        if self.body is not None:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 async def saturate(target: Target, *, connections: int, seconds: float) -> Seen:
@@ -127,10 +131,10 @@ async def open_loop(target: Target, *, rate: float, seconds: float, connections:
 async def _one(
     target: Target, connection: Connection, number: int, *, seen: Seen, due_s: float | None
 ) -> None:
-    body = target.body(number)
+    request = target.request(number)
     started_s = time.perf_counter() if due_s is None else due_s
     try:
-        status, answer = await connection.post(target.path, body, target.headers(number))
+        status, answer = await connection.send(request)
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
         seen.errors[type(error).__name__] += 1
         return
@@ -144,4 +148,5 @@ def _tally(answer: dict[str, object], seen: Seen) -> None:
     results = answer.get("results", [answer])
     assert isinstance(results, list)
     for result in results:
-        seen.effects[str(result.get("effect") or result.get("code"))] += 1
+        said = result.get("effect") or result.get("code") or result.get("status")
+        seen.effects[str(said)] += 1
