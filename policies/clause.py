@@ -6,7 +6,7 @@ so that a constitution that cannot be understood is refused before anything is j
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NoReturn
 
@@ -35,6 +35,39 @@ class Clause:
         """Every number of the section that nobody has read yet, by its key."""
         keys = [str(key) for key in self._section if key in self._unread]
         return {key: self.number(key, low, high) for key in keys}
+
+    def names(self) -> tuple[str, ...]:
+        """The keys that nobody has read yet."""
+        return tuple(str(key) for key in self._section if key in self._unread)
+
+    def flag(self, key: str) -> bool:
+        """The true or false under `key`."""
+        value = self._take(key)
+        if not isinstance(value, bool):
+            _refuse(f"{self.name}.{key}", "must be true or false", value)
+        return value
+
+    def count(self, key: str, low: int, high: int) -> int:
+        """The whole number under `key`, from `low` to `high`."""
+        value = self.number(key, low, high)
+        if not value.is_integer():
+            _refuse(f"{self.name}.{key}", "must be a whole number", value)
+        return int(value)
+
+    def one_of(self, key: str, words: Collection[str]) -> str:
+        """The word under `key`, which is one of these."""
+        value = self._take(key)
+        if not isinstance(value, str) or value not in words:
+            _refuse(f"{self.name}.{key}", f"must be one of {', '.join(sorted(words))}", value)
+        return value
+
+    def ordered(self, key: str) -> tuple[str, ...]:
+        """The lower-case words listed under `key`, in their order, none of them twice."""
+        name, listed = f"{self.name}.{key}", self._take(key)
+        words = tuple(_word(word, name) for word in _listed(listed, name))
+        if len(set(words)) < len(words):
+            _refuse(name, "must list each word once", listed)
+        return words
 
     def words(self, key: str) -> frozenset[str]:
         """The lower-case words listed under `key`."""

@@ -17,9 +17,17 @@ from typing import Final, Self
 
 from policies.errors import GovernanceError
 from policies.impact import ImpactTable
+from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 
-_KEYS: Final = ("constitutional_hash", "version", "principles", "impact", "settlement")
+_KEYS: Final = (
+    "constitutional_hash",
+    "version",
+    "principles",
+    "impact",
+    "settlement",
+    "reviews",
+)
 _PRINCIPLE_KEYS: Final = ("id", "title", "text", "enforced_by")
 _VERSION: Final = re.compile(r"\d+\.\d+\.\d+\Z")
 _ID: Final = re.compile(r"P(\d+)(-[a-z]+)+\Z")
@@ -57,7 +65,8 @@ class Constitution:
     """The law in force.
 
     `digest` is `sha256:<hex>` of the document's bytes. `impact` and `settlement` are the sections
-    as they stand, already known to be sound: `ImpactTable` and `SettlementLaw` read them.
+    as they stand, already known to be sound: `ImpactTable`, `SettlementLaw` and
+    `ReviewLaw` read them.
     """
 
     constitutional_hash: str
@@ -66,6 +75,7 @@ class Constitution:
     principles: tuple[Principle, ...]
     impact: Mapping[str, object]
     settlement: Mapping[str, object]
+    reviews: Mapping[str, object]
 
     @classmethod
     def from_mapping(
@@ -92,6 +102,7 @@ class Constitution:
             principles=_principles(fields["principles"]),
             impact=_section(fields["impact"], ImpactTable.from_mapping, "impact"),
             settlement=_section(fields["settlement"], SettlementLaw.from_mapping, "settlement"),
+            reviews=_section(fields["reviews"], ReviewLaw.from_mapping, "reviews"),
         )
         if rules is not None:
             _require_enforced(constitution.principles, rules)

@@ -102,7 +102,9 @@ class Reason:
 class Decision:
     """The one answer to one message, as recorded. Every field is in the ledger.
 
-    `delivers` is False when the caller asked only for a decision. `args_digest` covers
+    `owner` is who answers for the agent, where its token says so. `delivers` is False when the
+    caller asked only for a decision. A decision that lets go what was held names its review and
+    who approved it. `args_digest` covers
     `content.args` and `content_digest` the whole content, both `sha256:<hex>` over RFC 8785.
     """
 
@@ -134,6 +136,9 @@ class Decision:
     decided_at: datetime
     expires_at: datetime
     delivers: bool
+    owner: str | None = None
+    review_id: str | None = None
+    approvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ class Principal:
     """A verified identity; nothing in a request body outranks it.
 
     `tenant` and `agent` match `AGENT_ID`; `roles` are as in API.md; `scopes` are what the token
-    may do; `token_id` is the `jti`; `expires_at_s` is seconds since the epoch.
+    may do; `token_id` is the `jti`; `expires_at_s` is seconds since the epoch; `owner` is who
+    answers for the agent, where the token says so.
     """
 
     tenant: str
@@ -19,3 +20,4 @@ class Principal:
     scopes: frozenset[str]
     token_id: str
     expires_at_s: float
+    owner: str | None = None

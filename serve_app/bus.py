@@ -31,6 +31,10 @@ from policies.message import BROADCAST, Message, MessageType
 from policies.obligations import fulfil, uphold
 from policies.principal import Principal
 from policies.rate import RateTable
+from policies.release import released
+from policies.review import Review
+from policies.review_law import ReviewLaw
+from policies.roles import granted_scopes
 from policies.settlement import Settlement, SettlementLaw, settle
 from serve_app.ports import Courier, Judge, Meter, Question, Recorder, Scorer
 
@@ -45,6 +49,7 @@ class Law:
     limits: Limits
     impact: ImpactTable
     settlement: SettlementLaw
+    reviews: ReviewLaw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +65,17 @@ class Gate:
 
     def open_for(self, principal: Principal, message: Message, *, now_s: float) -> None:
         """Return if the message may come in; raises RefusalError 401, 403 or 429 if not."""
+        self.stand(principal, message)
+        self.rates.admit(principal.tenant, principal.agent, now_s=now_s)
+
+    def stand(self, principal: Principal, message: Message) -> None:
+        """Return if nobody stopped the agent or the tool; raises RefusalError 403 if somebody did.
+
+        Raises DependencyError as `controls` does.
+        """
         refusal = self.controls().refusal(principal, message.tool)
         if refusal is not None:
             raise refusal
-        self.rates.admit(principal.tenant, principal.agent, now_s=now_s)
 
 
 class Bus:
@@ -122,6 +134,41 @@ class Bus:
             judged=(judgement, findings, impact, settlement),
             delivers=delivers,
         )
+        recorded = await self._recorder.append(decision, message, release=release)
+        await self._act(release, recorded)
+        if not recorded.replayed:
+            self._meter.decided(recorded.decision, self._clock.monotonic_s() - started_s)
+        return recorded
+
+    async def release(self, review: Review, message: Message) -> Recorded:
+        """Let go what people approved, if the law still lets it: judge again, record, act, account.
+
+        `message` is what is held for the review. The answer allows or denies, is recorded once
+        for the review however often this is called, and takes the message out of the held.
+        Raises RefusalError while the agent is stopped and when the message has expired, and
+        DependencyError as `submit` does; then nothing has changed.
+        """
+        started_s = self._clock.monotonic_s()
+        principal = _asker(review)
+        self._gate.stand(principal, message)
+        if message.expires_at <= self._clock.now():
+            raise RefusalError("message.expired", "it expired while it was held; ask again", 409)
+        findings = scan(message.content)
+        target = await self._target(message)
+        judgement = await self._judge.judge(
+            Question(principal=principal, message=message, findings=findings, target=target)
+        )
+        settlement = settle(judgement, review.impact, law=self._law.settlement)
+        fresh = self._decide(
+            principal,
+            message,
+            judged=(judgement, findings, review.impact, settlement),
+            delivers=review.delivers,
+        )
+        decision = released(fresh, review, self._law.reviews)
+        release = None
+        if decision.effect is Effect.ALLOW:
+            release = fulfil(message, decision.obligations, findings)
         recorded = await self._recorder.append(decision, message, release=release)
         await self._act(release, recorded)
         if not recorded.replayed:
@@ -214,6 +261,7 @@ class Bus:
             decided_at=now,
             expires_at=message.expires_at,
             delivers=delivers,
+            owner=principal.owner,
         )
 
     async def _act(self, release: Message | None, recorded: Recorded) -> None:
@@ -235,6 +283,19 @@ class Bus:
             await self._courier.deliver(message, decision_id)
         except DependencyError as error:
             log.warning("delivery.postponed", decision_id=decision_id, error=str(error))
+
+
+def _asker(review: Review) -> Principal:
+    """Who asked for what is reviewed. Its token is long gone: its roles carry what they do now."""
+    return Principal(
+        tenant=review.tenant,
+        agent=review.agent,
+        roles=frozenset(review.agent_roles),
+        scopes=granted_scopes(review.agent_roles, None),
+        token_id="",
+        expires_at_s=0.0,
+        owner=review.owner,
+    )
 
 
 def _release(

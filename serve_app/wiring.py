@@ -7,16 +7,18 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 import policies
 from actors.ledger.client import LedgerRecorder
 from actors.ledger.keys import public_keys
+from actors.ledger.notary import LedgerNotary
 from actors.ledger.reader import LedgerReader
 from actors.mailbox.client import Mailboxes
 from actors.mailbox.mailbox import Terms
+from actors.reviews.client import Reviews
 from cluster import metrics
 from cluster.clock import Clock, SystemClock
 from cluster.controls_board import ControlsBoard
@@ -36,10 +38,13 @@ from policies.admission import Limits
 from policies.errors import DependencyError
 from policies.impact import ImpactTable
 from policies.rate import RateTable
+from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 from serve_app.api.refusals import Refusals
 from serve_app.api.services import Check, Services
 from serve_app.bus import Bus, Gate, Law
+from serve_app.desk import Desk, Releases
+from serve_app.effects import Effects
 from serve_app.judges.cache import VerdictCache
 from serve_app.judges.policy import PolicyJudge
 
@@ -93,6 +98,7 @@ def open_law(settings: Settings) -> Law:
         limits=Limits(ttl_default_s=settings.message_ttl_s),
         impact=ImpactTable.from_mapping(constitution.impact),
         settlement=SettlementLaw.from_mapping(constitution.settlement),
+        reviews=ReviewLaw.from_mapping(constitution.reviews),
     )
 
 
@@ -116,18 +122,26 @@ async def _open_rest(
     controls = await stack.enter_async_context(ControlsBoard(store, clock=clock))
     verifier = open_verifier(settings, clock=clock, controls=controls.current)
     stack.push_async_callback(verifier.close)
-    mailboxes = _open_mailboxes(settings, clock, stack=stack, store=store)
-    recorder, reader = _open_ledger(settings, clock, stack=stack, parts=(store, mailboxes))
+    rooms = _open_rooms(settings, clock, stack=stack, parts=(law, store))
     meter = metrics.PrometheusMeter()
     bus = Bus(
         law=law,
         judge=_judge(engine, settings, clock),
-        recorder=recorder,
-        courier=mailboxes,
+        recorder=rooms.recorder,
+        courier=rooms.mailboxes,
         meter=meter,
         clock=clock,
         gate=_gate(settings, controls),
     )
+    desk = Desk(
+        rooms.reviews,
+        releaser=bus,
+        register=rooms.recorder,
+        courier=rooms.mailboxes,
+        clock=clock,
+        claim_s=law.reviews.claim_s,
+    )
+    await stack.enter_async_context(_running(Releases(desk, rooms.reviews)))
     return Services(
         settings=settings,
         clock=clock,
@@ -135,24 +149,34 @@ async def _open_rest(
         bus=bus,
         verifier=verifier,
         controls=controls,
-        recorder=recorder,
-        reader=reader,
-        mailboxes=mailboxes,
-        refusals=_refusals(recorder, settings, clock),
+        recorder=rooms.recorder,
+        reader=rooms.reader,
+        mailboxes=rooms.mailboxes,
+        desk=desk,
+        refusals=_refusals(rooms.recorder, settings, clock),
         meter=meter,
-        checks=_checks(store, engine, controls=controls, reader=reader),
+        checks=_checks(store, engine, controls=controls, reader=rooms.reader),
     )
 
 
-def _open_ledger(
-    settings: Settings,
-    clock: Clock,
-    *,
-    stack: AsyncExitStack,
-    parts: tuple[RedisStore, Mailboxes],
-) -> tuple[LedgerRecorder, LedgerReader]:
-    store, mailboxes = parts
+class _Rooms(NamedTuple):
+    recorder: LedgerRecorder
+    reader: LedgerReader
+    mailboxes: Mailboxes
+    reviews: Reviews
+
+
+def _open_rooms(
+    settings: Settings, clock: Clock, *, stack: AsyncExitStack, parts: tuple[Law, RedisStore]
+) -> _Rooms:
+    law, store = parts
     keyring = load_keyring(settings)
+    bell = open_bell(settings)
+    stack.push_async_callback(bell.close)
+    mailboxes = Mailboxes(store, bell=bell, clock=clock, terms=Terms.of(settings))
+    stack.push_async_callback(mailboxes.close)
+    reviews = Reviews(store, clock=clock, notary=LedgerNotary(keyring.wal_key), bell=bell)
+    stack.push_async_callback(reviews.close)
     reader = LedgerReader(
         settings.data_dir / "ledger",
         origin=settings.ledger_origin,
@@ -168,20 +192,20 @@ def _open_ledger(
         clock=clock,
         replay_window_s=settings.replay_window_s,
         archive=reader,
-        onward=mailboxes,
+        onward=Effects(mailboxes, reviews, law.reviews),
     )
     stack.push_async_callback(recorder.close)
-    return recorder, reader
+    return _Rooms(recorder, reader, mailboxes, reviews)
 
 
-def _open_mailboxes(
-    settings: Settings, clock: Clock, *, stack: AsyncExitStack, store: RedisStore
-) -> Mailboxes:
-    bell = open_bell(settings)
-    stack.push_async_callback(bell.close)
-    mailboxes = Mailboxes(store, bell=bell, clock=clock, terms=Terms.of(settings))
-    stack.push_async_callback(mailboxes.close)
-    return mailboxes
+@asynccontextmanager
+async def _running(releases: Releases) -> AsyncIterator[None]:
+    running = asyncio.create_task(releases.run(), name="releases")
+    try:
+        yield
+    finally:
+        releases.stop()
+        await running
 
 
 def _gate(settings: Settings, controls: ControlsBoard) -> Gate:

@@ -28,6 +28,18 @@ from policies.decision import (
 from policies.impact import ImpactTable
 from policies.message import Message, MessageType, Priority
 from policies.principal import Principal
+from policies.review import (
+    Claim,
+    Closing,
+    Ladder,
+    Person,
+    Quorum,
+    Review,
+    Rule,
+    State,
+    Vote,
+)
+from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 
 NOW: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -75,6 +87,31 @@ IMPACT: Final[Mapping[str, object]] = {
     "boost": {"urgent_floor": 0.9, "semantic_over": 0.8, "semantic_floor": 0.8},
 }
 SETTLEMENT: Final[Mapping[str, object]] = {"review_from": 0.8, "deliberate_from": 0.5}
+REVIEWS: Final[Mapping[str, object]] = {
+    "claim_s": 900,
+    "open_max": 100,
+    "escalation_adds": ["tenant_admin"],
+    "tiers": {
+        "grave": {
+            "from": 0.9,
+            "needed": 3,
+            "roles": ["reviewer", "tenant_admin"],
+            "each": True,
+            "rule": "veto",
+            "ttl_s": 1800,
+            "escalate_s": 300,
+        },
+        "light": {
+            "from": 0.0,
+            "needed": 1,
+            "roles": ["reviewer"],
+            "each": False,
+            "rule": "veto",
+            "ttl_s": 7200,
+            "escalate_s": 600,
+        },
+    },
+}
 
 
 class PrincipalChanges(TypedDict, total=False):
@@ -86,6 +123,7 @@ class PrincipalChanges(TypedDict, total=False):
     scopes: frozenset[str]
     token_id: str
     expires_at_s: float
+    owner: str | None
 
 
 class MessageChanges(TypedDict, total=False):
@@ -140,6 +178,42 @@ class DecisionChanges(TypedDict, total=False):
     decided_at: datetime
     expires_at: datetime
     delivers: bool
+    owner: str | None
+    review_id: str | None
+    approvers: tuple[str, ...]
+
+
+class ReviewChanges(TypedDict, total=False):
+    """The fields of a Review that a test may change."""
+
+    review_id: str
+    tenant: str
+    decision_id: str
+    message_id: str
+    agent: str
+    owner: str | None
+    agent_roles: tuple[str, ...]
+    recipient: str | None
+    action: str
+    tool: str
+    resource: str
+    action_digest: str
+    policy_revision: str
+    constitution_digest: str
+    impact: Impact
+    reasons: tuple[Reason, ...]
+    tier: str
+    quorum: Quorum
+    ladder: Ladder
+    delivers: bool
+    opened_at: datetime
+    expires_at: datetime
+    state: State
+    claim: Claim | None
+    votes: tuple[Vote, ...]
+    closing: Closing | None
+    released_by: str | None
+    version: int
 
 
 def digest_of(value: Any) -> str:
@@ -343,8 +417,9 @@ def a_constitution(
     *,
     impact: Mapping[str, object] = IMPACT,
     settlement: Mapping[str, object] = SETTLEMENT,
+    reviews: Mapping[str, object] = REVIEWS,
 ) -> Constitution:
-    """One principle, and the thresholds of `IMPACT` and `SETTLEMENT`."""
+    """One principle, and the thresholds of `IMPACT`, `SETTLEMENT` and `REVIEWS`."""
     return Constitution(
         constitutional_hash=CONSTITUTIONAL_HASH,
         version="1.0.0",
@@ -359,4 +434,57 @@ def a_constitution(
         ),
         impact=impact,
         settlement=settlement,
+        reviews=reviews,
     )
+
+
+def a_review_law() -> ReviewLaw:
+    """Two tiers: `light` needs one reviewer; `grave`, from 0.9, three people of two roles."""
+    return ReviewLaw.from_mapping(REVIEWS)
+
+
+def a_person(name: str = "rita", *roles: str, owner: str | None = None) -> Person:
+    """Rita, a reviewer who answers for herself."""
+    return Person(name=name, owner=owner, roles=frozenset(roles or ("reviewer",)))
+
+
+def a_quorum(needed: int = 1, *roles: str, each: bool = False, rule: Rule = Rule.VETO) -> Quorum:
+    """One reviewer."""
+    return Quorum(needed=needed, roles=roles or ("reviewer",), each=each, rule=rule)
+
+
+def a_review(**changes: Unpack[ReviewChanges]) -> Review:
+    """What `writer`, an agent of `olga`, asked for at NOW and one reviewer may let go for an hour.
+
+    Tenant admins join the voters after ten minutes.
+    """
+    review = Review(
+        review_id="decision-1",
+        tenant=TENANT,
+        decision_id="decision-1",
+        message_id="message-1",
+        agent=SENDER,
+        owner="olga",
+        agent_roles=("agent",),
+        recipient=RECIPIENT,
+        action="email.send",
+        tool="email.send",
+        resource="inbox/42",
+        action_digest="sha256:" + "3" * 64,
+        policy_revision=REVISION,
+        constitution_digest=CONSTITUTION_DIGEST,
+        impact=an_impact(),
+        reasons=(a_reason("policy.held"),),
+        tier="light",
+        quorum=a_quorum(),
+        ladder=Ladder(
+            level=1,
+            step_s=600.0,
+            next_at=NOW + timedelta(seconds=600),
+            adds=("tenant_admin",),
+        ),
+        delivers=True,
+        opened_at=NOW,
+        expires_at=NOW + timedelta(hours=1),
+    )
+    return replace(review, **changes)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from actors.ledger.entry import answers
 from policies.controls import Controls
 from policies.decision import Decision, Effect, Impact, Judgement, Receipt, Recorded, Verdict
 from policies.errors import DependencyError, RefusalError
@@ -63,10 +64,11 @@ class FakeJudge:
 
 @dataclass
 class FakeRecorder:
-    """Keeps decisions by message id, as the ledger does."""
+    """Keeps decisions by what they answer, as the ledger does."""
 
     diary: Diary = field(default_factory=Diary)
     down: bool = False
+    carries_out: bool = False
     recorded: dict[tuple[str, str], Recorded] = field(default_factory=dict)
 
     async def append(
@@ -74,7 +76,7 @@ class FakeRecorder:
     ) -> Recorded:
         if self.down:
             raise DependencyError("ledger", "it is down")
-        key = (decision.tenant, decision.message_id)
+        key = (decision.tenant, answers(decision.message_id, decision.review_id))
         first = self.recorded.get(key)
         if first is not None:
             if first.decision.content_digest != decision.content_digest:
@@ -85,7 +87,9 @@ class FakeRecorder:
             leaf_hash="AAAA",
             entry_id=f"{len(self.recorded) + 1}-0",
         )
-        self.recorded[key] = Recorded(decision=decision, receipt=receipt, replayed=False)
+        self.recorded[key] = Recorded(
+            decision=decision, receipt=receipt, replayed=False, carried_out=self.carries_out
+        )
         self.diary.lines.append(f"recorded {decision.effect.value}")
         return self.recorded[key]
 

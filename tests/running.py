@@ -31,6 +31,7 @@ PROCESSES: Mapping[str, bytes] = {
     "keeper": b"ray::KeeperActor",
     "ledger": b"ray::LedgerActor",
     "mailbox": b"ray::MailboxActor",
+    "reviews": b"ray::ReviewsActor",
     "gateway": b"ray::ServeReplica:acgs:Gateway",
 }
 

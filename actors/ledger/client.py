@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
@@ -47,18 +47,28 @@ class Archive(Protocol):
         ...
 
 
+class Sequel(NamedTuple):
+    """What follows a record in the same breath.
+
+    `beside` lies beside the held message, of which there may be `held_max`. `call` acts on what
+    the record left in outbox or held, and must do nothing when it left nothing, since the record
+    may be refused; `carried` says by its reply whether nothing more is left to do.
+    """
+
+    call: Call
+    carried: Callable[[object], bool]
+    beside: bytes = b""
+    held_max: int = wal.HELD_MAX
+
+
 class Onward(Protocol):
-    """Carries out what a record allows, in the same breath; Mailboxes is one."""
+    """Carries out what a record promises."""
 
-    def onward(self, message: Message, decision_id: str) -> Call | None:
-        """Return the call that acts on what the record left in the outbox, None for no such call.
+    def sequel(self, decision: Decision, release: Message) -> Sequel | None:
+        """Return what follows the record of this decision, None when that takes more than a call.
 
-        It must do nothing when the outbox does not hold the decision: the record may be refused.
+        `release` is what may leave, now or after a review.
         """
-        ...
-
-    def carried(self, message: Message, reply: object) -> bool:
-        """Say whether that call, by its reply, leaves nothing more to do."""
         ...
 
 
@@ -71,6 +81,7 @@ class _Draft:
     identity: str
     parcel: bytes
     waits_in: str
+    sequel: Sequel | None
 
 
 class LedgerRecorder:
@@ -109,21 +120,23 @@ class LedgerRecorder:
         """Return once the decision, and the promise of its effect, survives a power cut.
 
         `message` is kept as evidence of what was judged; `release` is what may leave, to be
-        delivered (allow) or held (review), or None when nothing may. An allowed message leaves
-        in the same round trip, behind its record, and `carried_out` says whether it did.
+        delivered (allow) or held (review), or None when nothing may. What follows leaves in the
+        same round trip, behind the record, and `carried_out` says whether nothing is left to do.
 
-        The same message id with the same request answers with the first decision. Raises
-        RefusalError `message.id_reused` (409) for another request under a known id,
+        The same message id with the same request answers with the first decision, and so does
+        the same review for a decision that lets go what was held; only one such decision takes it
+        out of the held. Raises RefusalError `message.id_reused` (409) for another request under a
+        known id, `review.not_held` (409) when what it would let go is not held any more,
         DependencyError when this tenant's log has stopped or is too far behind, and
         StoreUnavailableError when the store does not confirm: the decision may then be recorded
         or not, and sending the same message again finds out.
         """
         await self._introduce(decision.tenant)
-        draft = _draft(decision, message, release)
+        draft = self._draft(decision, message, release)
         for _ in range(_ATTEMPTS):
             key = await self._subjects.get(decision.tenant, decision.agent)
             append = await self._sealed(decision, message, draft=draft, key=key)
-            reply, carried_out = await self._send(append, decision, release)
+            reply, carried_out = await self._send(append, draft.sequel)
             match reply:
                 case [1, bytes() as entry_id]:
                     receipt = self._receipt(decision.tenant, append.body, entry_id.decode())
@@ -140,6 +153,8 @@ class LedgerRecorder:
                     return replace(first, replayed=not ours)
                 case [3, bytes() as reason]:
                     raise DependencyError("ledger", reason.decode())
+                case [4]:
+                    raise RefusalError("review.not_held", "nothing is held for it any more", 409)
                 case _:
                     self._subjects.forget(decision.tenant, decision.agent)
         raise StoreUnavailableError(f"the evidence key of {decision.agent} keeps changing")
@@ -254,7 +269,7 @@ class LedgerRecorder:
         return wal.Append(
             tenant=decision.tenant,
             subject=decision.agent,
-            message_id=decision.message_id,
+            message_id=entry.answers(decision.message_id, decision.review_id),
             decision_id=decision.decision_id,
             body=body,
             memory=draft.memory,
@@ -263,23 +278,37 @@ class LedgerRecorder:
             overflow=draft.fitted.outside,
             parcel=draft.parcel,
             waits_in=draft.waits_in,
+            beside=draft.sequel.beside if draft.sequel else b"",
+            held_max=draft.sequel.held_max if draft.sequel else wal.HELD_MAX,
+            releases=decision.review_id or "",
         )
 
-    async def _send(
-        self, append: wal.Append, decision: Decision, release: Message | None
-    ) -> tuple[object, bool]:
-        """Return the reply to the record, and whether what it allows was carried out with it."""
-        record, onward = self._call(append), self._onward
-        goes = decision.effect is Effect.ALLOW and decision.delivers
-        if onward is None or release is None or not goes:
+    async def _send(self, append: wal.Append, sequel: Sequel | None) -> tuple[object, bool]:
+        """Return the reply to the record, and whether what it promises was carried out with it."""
+        record = self._call(append)
+        if sequel is None:
             return await self._group.run(record), False
-        follow = onward.onward(release, decision.decision_id)
-        if follow is None:
-            return await self._group.run(record), False
-        reply, carried = await self._group.run_all([record, follow])
+        reply, followed = await self._group.run_all([record, sequel.call])
         if isinstance(reply, Exception):
             raise reply
-        return reply, onward.carried(release, carried)
+        return reply, sequel.carried(followed)
+
+    def _draft(self, decision: Decision, message: Message, release: Message | None) -> _Draft:
+        record = entry.decision_fields(decision)
+        core = entry.decision_core(record)
+        waits_in = "" if release is None else _waits_in(decision)
+        asked = identity(message, delivers=decision.delivers)
+        sequel = None
+        if release is not None and waits_in and self._onward is not None:
+            sequel = self._onward.sequel(decision, release)
+        return _Draft(
+            memory=remember.pack(asked, core),
+            fitted=fit(record, core),
+            identity=asked,
+            parcel=b"" if release is None else parcel(release, decision.decision_id),
+            waits_in=waits_in,
+            sequel=sequel,
+        )
 
     def _call(self, append: wal.Append) -> Call:
         return wal.append_call(
@@ -324,20 +353,6 @@ class LedgerRecorder:
             body = wal.checked(record[0], tenant=tenant, wal_key=self._secrets.wal_key).body
             receipt = self._receipt(tenant, body, kept.entry_id)
         return Recorded(decision=decision, receipt=receipt, replayed=replayed)
-
-
-def _draft(decision: Decision, message: Message, release: Message | None) -> _Draft:
-    record = entry.decision_fields(decision)
-    core = entry.decision_core(record)
-    waits_in = "" if release is None else _waits_in(decision)
-    asked = identity(message, delivers=decision.delivers)
-    return _Draft(
-        memory=remember.pack(asked, core),
-        fitted=fit(record, core),
-        identity=asked,
-        parcel=b"" if release is None else parcel(release, decision.decision_id),
-        waits_in=waits_in,
-    )
 
 
 def identity(message: Message, *, delivers: bool) -> str:

@@ -1,4 +1,4 @@
-"""One record of the ledger: a decision, a refusal, an erasure or a change of keys, as bytes."""
+"""One record of the ledger, as bytes: of a decision, a refusal, an erasure, a review, a key."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     ERASURE = "erasure"
     KEY_ROTATION = "key_rotation"
+    REVIEW = "review"
 
 
 class EntryError(LedgerError):
@@ -99,7 +100,18 @@ def decision_fields(decision: Decision) -> dict[str, object]:
         "decided_at": timestamp(decision.decided_at),
         "expires_at": timestamp(decision.expires_at),
         "delivers": decision.delivers,
+        "owner": decision.owner,
+        "review_id": decision.review_id,
+        "approvers": list(decision.approvers),
     }
+
+
+def answers(message_id: str, review_id: str | None) -> str:
+    """Return what a decision is an answer to: a message, or the review that let it go.
+
+    No message can have the second form as its id.
+    """
+    return message_id if review_id is None else f"release/{review_id}"
 
 
 def _plain(part: Reason | Obligation | Finding | Impact) -> dict[str, object]:
@@ -123,6 +135,7 @@ def decision_from(record: Mapping[str, Any]) -> Decision:
             **{
                 **record,
                 "roles": tuple(record["roles"]),
+                "approvers": tuple(record.get("approvers", ())),
                 "effect": Effect(record["effect"]),
                 "lane": Lane(record["lane"]),
                 "reasons": tuple(Reason(**reason) for reason in record["reasons"]),

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from actors.ledger.canonical import canonical, digest_of
-from actors.ledger.entry import BODY_MAX, EntryError, Kind
+from actors.ledger.entry import BODY_MAX, EntryError, Kind, answers
 
 CORE_MAX: Final = BODY_MAX - 2048  # leaves room for the names of digests and fields
 
@@ -54,7 +54,7 @@ def unfit(body: Mapping[str, Any], outside: bytes | None) -> Mapping[str, Any]:
 
 
 class About(NamedTuple):
-    """What an index keeps of an entry."""
+    """What an index keeps of an entry; `message_id` is what a decision answers."""
 
     kind: str
     decision_id: str | None = None
@@ -73,7 +73,7 @@ def about(body: Mapping[str, Any], outside: bytes | None) -> About:
     return About(
         kind,
         core["decision_id"],
-        core["message_id"],
+        answers(core["message_id"], core.get("review_id")),
         core["decided_at"],
         core["effect"],
         core["agent"],

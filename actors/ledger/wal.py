@@ -23,6 +23,7 @@ from cluster.store import keys
 from cluster.store.client import Call, Script
 
 RECORDS_MAX: Final = 1024  # records in one read
+HELD_MAX: Final = 20_000  # messages of one tenant that may wait for people
 WAITING_MAX: Final = 500_000  # records of one tenant that may wait for the sequencer
 READ_BYTES_MAX: Final = 8 << 20  # bytes after which a read stops
 
@@ -36,9 +37,11 @@ def mac(key: bytes, tenant: str, body: bytes) -> bytes:
 class Append:
     """One decision on its way into the write-ahead stream.
 
-    `memory` is what a repetition is answered from (see remember); `parcel` and `waits_in` the
-    message and the hash where it waits for its delivery or its review; `wrapped_key` the
-    subject's key as it must still lie in the store.
+    `message_id` is what it answers (see entry.answers) and `memory` what a repetition is answered
+    from (see remember); `parcel` and `waits_in` the message and the hash where it waits for its
+    delivery or its review; `beside` what waits beside it, if there is room below `held_max`;
+    `releases` the held decision that this one lets go; `wrapped_key` the subject's key as it must
+    still lie in the store.
     """
 
     tenant: str
@@ -52,11 +55,14 @@ class Append:
     overflow: bytes = b""
     parcel: bytes = b""
     waits_in: str = ""
+    beside: bytes = b""
+    held_max: int = HELD_MAX
+    releases: str = ""
 
 
 # One slot, one call: look up, append, remember, promise. Replies {0, remembered, record} when the
-# message was decided before, {1, id} when it is now, {2} when the subject's key is another, and
-# {3, reason} when the log takes no more.
+# message was decided before, {1, id} when it is now, {2} when the subject's key is another,
+# {3, reason} when the log takes no more, and {4} when what it would let go is not held any more.
 _APPEND: Final = Script("""
 local seen = redis.call('GET', KEYS[2])
 if seen then
@@ -69,13 +75,18 @@ if halted then return {3, halted} end
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[10]) then
   return {3, 'the sequencer is too far behind; see why it does not run'}
 end
+if ARGV[13] ~= '' and redis.call('HLEN', KEYS[6]) >= tonumber(ARGV[14]) then
+  return {3, 'too many messages wait for their review; decide on some, or cancel them'}
+end
+if ARGV[15] ~= '' and redis.call('HDEL', KEYS[7], ARGV[15]) == 0 then return {4} end
 local record = {'b', ARGV[3], 'm', ARGV[4]}
 if ARGV[5] ~= '' then record[#record + 1] = 'e'; record[#record + 1] = ARGV[5] end
 if ARGV[6] ~= '' then record[#record + 1] = 'o'; record[#record + 1] = ARGV[6] end
 local id = redis.call('XADD', KEYS[1], '*', unpack(record))
 redis.call('SET', KEYS[2], id .. '\\n' .. ARGV[7], 'EX', ARGV[8])
 redis.call('SET', KEYS[4], ARGV[9], 'EX', ARGV[8])
-if KEYS[6] then redis.call('HSET', KEYS[6], ARGV[11], ARGV[12]) end
+if ARGV[11] ~= '' then redis.call('HSET', KEYS[6], ARGV[11], ARGV[12]) end
+if ARGV[13] ~= '' then redis.call('HSET', KEYS[6], ARGV[11] .. ':review', ARGV[13]) end
 return {1, id}
 """)
 
@@ -89,6 +100,8 @@ def append_call(append: Append, *, wal_key: bytes, replay_window_s: int) -> Call
         keys.subject_keys(tenant),
         keys.decision(tenant, append.decision_id),
         keys.halted(tenant),
+        append.waits_in or keys.outbox(tenant),
+        keys.held(tenant),
     ]
     args: list[str | bytes | int | float] = [
         append.subject,
@@ -101,10 +114,12 @@ def append_call(append: Append, *, wal_key: bytes, replay_window_s: int) -> Call
         replay_window_s,
         append.message_id,
         WAITING_MAX,
+        append.decision_id if append.waits_in else "",
+        append.parcel,
+        append.beside,
+        append.held_max,
+        append.releases,
     ]
-    if append.waits_in:
-        names.append(append.waits_in)
-        args += [append.decision_id, append.parcel]
     return Call(_APPEND, names, args)
 
 

@@ -39,6 +39,16 @@ def held(tenant: str) -> str:
     return f"acgs:{{{tenant}}}:held"
 
 
+def review(tenant: str, review_id: str) -> str:
+    """One review: how often it moved, and the review itself."""
+    return f"acgs:{{{tenant}}}:review:{review_id}"
+
+
+def reviews(tenant: str, part: str) -> str:
+    """One index over the tenant's reviews, the stream of what happened to them, or its bell."""
+    return f"acgs:{{{tenant}}}:reviews:{part}"
+
+
 def agents(tenant: str) -> str:
     """Hash agent id -> registration."""
     return f"acgs:{{{tenant}}}:agents"

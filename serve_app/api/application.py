@@ -24,9 +24,12 @@ from serve_app.api import (
     messages,
     openapi,
     problems,
+    review_stream,
+    reviews,
 )
 from serve_app.api.context import RequestContext
 from serve_app.api.quick import prefer_quick
+from serve_app.api.review_schemas import ConsumeIn, ReviewEventOut, SaidIn, VoteIn
 from serve_app.api.schemas import (
     AgentIn,
     BatchIn,
@@ -38,7 +41,13 @@ from serve_app.api.schemas import (
 )
 from serve_app.api.services import Services
 
-_BODIES: Final = (MessageIn, BatchIn, AgentIn, NackIn, ExtendIn, KillIn, RevokeIn)
+# ReviewEventOut is read by nobody: it stands in a stream, where FastAPI does not see it.
+_REVIEWS: Final = (SaidIn, VoteIn, ConsumeIn, ReviewEventOut)
+_BODIES: Final = (MessageIn, BatchIn, AgentIn, NackIn, ExtendIn, KillIn, RevokeIn, *_REVIEWS)
+_ROOMS: Final = (
+    *(messages, review_stream, reviews, agents, mailbox),
+    *(ledger, constitution, controls, health),
+)
 
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 
@@ -74,7 +83,7 @@ def create_api(open_services: OpenServices, *, echo_request_id: bool = False) ->
         redirect_slashes=False,  # a path is right or it is not found
         middleware=[Middleware(RequestContext, echo=echo_request_id)],
     )
-    for room in (messages, agents, mailbox, ledger, constitution, controls, health):
+    for room in _ROOMS:
         app.include_router(room.router)
     prefer_quick(app, "/v1/messages", messages.send_message)
     prefer_quick(app, "/v1/decisions", messages.make_decision)

@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 
 from actors.mailbox.mailbox import DeadLetter, Envelope
 from policies.errors import GovernanceError
-from policies.message import Message
 from policies.principal import Principal
 from serve_app.api import problems
 from serve_app.api.auth import caller, services
@@ -27,7 +26,7 @@ from serve_app.api.schemas import (
     MailboxOut,
     NackIn,
 )
-from serve_app.api.views import time_text
+from serve_app.api.views import message_view, time_text
 
 router = APIRouter(tags=["mailboxes"])
 
@@ -198,7 +197,7 @@ def _event(envelope: Envelope) -> bytes:
 
 def _envelope(envelope: Envelope) -> dict[str, object]:
     return {
-        "message": _message(envelope.message),
+        "message": message_view(envelope.message),
         "decision_id": envelope.decision_id,
         "lease_id": envelope.lease_id,
         "attempt": envelope.attempt,
@@ -208,30 +207,12 @@ def _envelope(envelope: Envelope) -> dict[str, object]:
 
 def _letter(letter: DeadLetter) -> dict[str, object]:
     return {
-        "message": _message(letter.message),
+        "message": message_view(letter.message),
         "decision_id": letter.decision_id,
         "code": letter.code,
         "reason": letter.reason,
         "attempts": letter.attempts,
         "died_at": time_text(letter.died_at),
-    }
-
-
-def _message(message: Message) -> dict[str, object]:
-    return {
-        "message_id": message.id,
-        "conversation_id": message.conversation_id,
-        "session_id": message.session_id,
-        "from_agent": message.sender,
-        "tenant_id": message.tenant,
-        "to_agent": message.recipient,
-        "message_type": message.type.value,
-        "priority": message.priority.word,
-        "constitutional_hash": message.constitutional_hash,
-        "content": dict(message.content),
-        "metadata": dict(message.metadata),
-        "sent_at": time_text(message.sent_at),
-        "expires_at": time_text(message.expires_at),
     }
 
 

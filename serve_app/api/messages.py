@@ -126,7 +126,8 @@ async def list_decisions(
         limit=limit,
         cursor=cursor,
     )
-    views = [recorded_view(decision, receipt) for decision, receipt in page.decisions]
+    law = services(request).law.reviews
+    views = [recorded_view(decision, receipt, law=law) for decision, receipt in page.decisions]
     return _json({"decisions": views, "next_cursor": page.next_cursor})
 
 
@@ -139,10 +140,11 @@ async def list_decisions(
 async def get_decision(request: Request, decision_id: Annotated[Handle, Path()]) -> Response:
     """Return one decision of this tenant."""
     principal = await caller(request, "decisions:read")
-    found = await services(request).recorder.decision(principal.tenant, decision_id)
+    here = services(request)
+    found = await here.recorder.decision(principal.tenant, decision_id)
     if found is None:
         raise RefusalError("decision.not_found", "no such decision in this tenant", 404)
-    return _json(recorded_view(found.decision, found.receipt))
+    return _json(recorded_view(found.decision, found.receipt, law=here.law.reviews))
 
 
 def _conversations(items: list[JsonValue]) -> list[list[int]]:
@@ -161,7 +163,7 @@ async def _govern(request: Request, principal: Principal, *, delivers: bool) -> 
     prefer = request.headers.get("prefer")
     recorded = await _settled(here, recorded, wait_s=_wait_s(prefer))
     headers = {"Idempotency-Replayed": "true"} if recorded.replayed else None
-    return _json(decision_view(recorded), headers)
+    return _json(decision_view(recorded, here.law.reviews), headers)
 
 
 async def _sender(request: Request, scope: str) -> Principal:
@@ -224,7 +226,7 @@ async def _view(
 ) -> dict[str, object]:
     if isinstance(answer, dict):
         return answer
-    return decision_view(await _settled(here, answer, wait_s=wait_s))
+    return decision_view(await _settled(here, answer, wait_s=wait_s), here.law.reviews)
 
 
 def _counted(here: Services, error: GovernanceError, *, request_id: str) -> dict[str, object]:

@@ -22,6 +22,7 @@ _MEANING: Final = {
     404: "Not found",
     408: "The body came too slowly",
     409: "Conflicts with what is already recorded",
+    412: "Not the version that If-Match names",
     413: "Over 1 MiB",
     415: "Not application/json",
     422: "Fails the schema",

@@ -29,6 +29,15 @@ RECORDED: Final = frozenset(
         "control.killed",
         "message.expired",
         "message.id_reused",
+        "review.already_voted",
+        "review.closed",
+        "review.consumed",
+        "review.digest_mismatch",
+        "review.expired",
+        "review.not_found",
+        "review.not_requester",
+        "review.role_missing",
+        "review.self_approval",
     }
 )
 _WAIT_MAX_S: Final = 2.0  # the caller waits for its refusal no longer than this

@@ -110,7 +110,9 @@ class DecisionOut(Answer):
     policy_revision: str
     engine: str
     decided_at: datetime
-    review: ReviewOut | None = None
+    review: ReviewOut | None = Field(None, description="of what is held: where it waits")
+    review_id: str | None = Field(None, description="of what was released: the review behind it")
+    approvers: list[str] = Field(default_factory=list)
     receipt: ReceiptOut
 
 

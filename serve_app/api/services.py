@@ -15,6 +15,7 @@ from cluster.settings import Settings
 from policies.constitution import Constitution
 from serve_app.api.refusals import Refusals
 from serve_app.bus import Bus, Law
+from serve_app.desk import Desk
 from serve_app.ports import Meter
 
 Check = Callable[[], Awaitable[str]]
@@ -36,6 +37,7 @@ class Services:
     recorder: LedgerRecorder
     reader: LedgerReader
     mailboxes: Mailboxes
+    desk: Desk
     refusals: Refusals
     meter: Meter
     checks: Mapping[str, Check]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import httpx
@@ -18,6 +19,8 @@ _BUSY_WAIT_MAX_S: Final = 30.0
 _ADVICE: Final = {
     "agent.unknown": "register it: acgs agents register NAME",
     "auth.scope_missing": "the token's role does not carry it; see `acgs token --help`",
+    "review.role_missing": "speak in one of them: --role, or an ACGS_TOKEN that has it",
+    "review.self_approval": "let somebody else decide: --as NAME",
     "auth.unknown_key": "the bus trusts other keys than the one that signed this token: run the "
     "command with the bus's own ACGS_DATA_DIR, or set ACGS_TOKEN",
 }
@@ -87,6 +90,18 @@ class Client:
     def text(self, path: str, *, accept: str) -> str:
         """Return a text answer of this media type; raises ProblemError."""
         return self._send("GET", path, headers={"Accept": accept}).text
+
+    @contextmanager
+    def lines(self, path: str, *, headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
+        """Open an answer that comes line by line, as it comes; raises ProblemError, also later."""
+        try:
+            with self._http.stream("GET", path, headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _problem(answer)
+                yield answer.iter_lines()
+        except httpx.TransportError as error:
+            raise _silence(self._http.base_url, error) from error
 
     def _send(
         self,

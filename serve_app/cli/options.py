@@ -41,6 +41,10 @@ ROLES: Final = tuple(ROLE_SCOPES)
 Tenant = Annotated[str, typer.Option("--tenant", callback=_is_id, help="whose agents and log")]
 Sender = Annotated[str, typer.Option("--from", callback=_is_id, help="the agent that asks")]
 AgentName = Annotated[str, typer.Argument(callback=_is_id, help="the agent's id")]
+Who = Annotated[str, typer.Option("--as", callback=_is_id, help="the person who looks, or decides")]
+Roles = Annotated[
+    list[str] | None, typer.Option("--role", help="repeatable; reviewer if none", metavar="ROLE")
+]
 Output = Annotated[Format, typer.Option("-o", "--output", help="for people, or for programs")]
 Kind = Annotated[
     str, typer.Option("--type", callback=_one_of(TYPES), metavar="TYPE", help=", ".join(TYPES))

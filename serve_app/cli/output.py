@@ -21,7 +21,16 @@ errors = Console(stderr=True)
 
 _EVENT_WIDTH: Final = 118
 _PIPED_WIDTH: Final = 200  # nobody looks at it: a reader such as grep wants whole lines
-_COLOURS: Final = {"allow": "green", "review": "yellow", "deny": "red"}
+_COLOURS: Final = {
+    "allow": "green",
+    "review": "yellow",
+    "deny": "red",
+    "pending": "yellow",
+    "claimed": "yellow",
+    "approved": "green",
+    "consumed": "green",
+    "rejected": "red",
+}
 
 
 class Format(StrEnum):
@@ -84,18 +93,26 @@ def show_decision(decision: Mapping[str, Any], *, form: Format) -> None:
             f"  {decision['lane']} lane, impact {decision['impact']['score']:.2f}",
         )
     )
-    for reason in decision["reasons"]:
+    show_reasons(decision["reasons"])
+    for duty in decision["obligations"]:
+        say(f"  obligation {duty['type']}: {json.dumps(duty['properties'])}")
+    facts = [("decision", decision["decision_id"]), ("leaf hash", decision["receipt"]["leaf_hash"])]
+    if review := decision.get("review"):
+        facts.append(("review", f"{review['review_id']}, until {review['expires_at']}"))
+    pairs(facts)
+
+
+def show_reasons(reasons: Iterable[Mapping[str, Any]]) -> None:
+    """Show why: each reason's code, its sentence, and what would help."""
+    for reason in reasons:
         say(f"  {reason['code']}")
         say(f"{reason['message']} (rule {reason['rule']})", indent=6)
         if reason["remedy"]:
             say(f"remedy: {reason['remedy']}", indent=6)
-    for duty in decision["obligations"]:
-        say(f"  obligation {duty['type']}: {json.dumps(duty['properties'])}")
-    pairs([("decision", decision["decision_id"]), ("leaf hash", decision["receipt"]["leaf_hash"])])
 
 
 def coloured(effect: str) -> Text:
-    """The effect in its colour; the word itself stays, for those who see no colour."""
+    """The effect, or the state of a review, in its colour; the word itself stays."""
     return Text(plain(effect), style=_COLOURS.get(effect, ""))
 
 
@@ -105,10 +122,12 @@ def pairs(facts: Iterable[tuple[str, object]]) -> None:
         say(f"  {name:<12} {value}")
 
 
-def show_event(*, at: str, effect: str, who: str, what: str, why: str, name: str) -> None:
+def show_event(  # noqa: PLR0913  # a part of the line each
+    *, at: str, effect: str, who: str, what: str, why: str, name: str, width: int = 6
+) -> None:
     """Show one line about a decision or another entry; two where the terminal is narrow."""
     shown = coloured(effect)
-    shown.pad_right(max(0, 6 - len(shown)))
+    shown.pad_right(max(0, width - len(shown)))
     gap = "  " if _is_wide(_EVENT_WIDTH) else "\n         "
     facts = f"  {plain(who):<12} {plain(what):<18} {plain(why):<30}"
     say(Text.assemble(f"{at[11:19]} ", shown, facts, f"{gap}{name}"))

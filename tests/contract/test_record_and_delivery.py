@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from contract.mailbox_office import Office, an_office, refusal
 from contract.test_ledger_road import a_pair, a_recorder, put
 
-from actors.ledger.client import LedgerRecorder
+from actors.ledger.client import LedgerRecorder, Sequel
+from actors.mailbox.client import Mailboxes
 from actors.mailbox.mailbox import Terms
 from actors.mailbox.store import DELIVER
 from cluster.store import keys
@@ -50,6 +52,19 @@ class Counting:
 
 
 @dataclass
+class Deliveries:
+    """What follows an allowed record here: its delivery."""
+
+    mailboxes: Mailboxes
+
+    def sequel(self, decision: Decision, release: Message) -> Sequel | None:
+        if decision.effect is not Effect.ALLOW:
+            return None
+        call = self.mailboxes.onward(release, decision.decision_id)
+        return call and Sequel(call, partial(self.mailboxes.carried, release))
+
+
+@dataclass
 class Road:
     """A recorder whose allowed messages go on into the mailboxes of one office."""
 
@@ -67,7 +82,7 @@ class Road:
 async def a_road(valkey: Valkey, *agents: str, terms: Terms | None = None) -> AsyncIterator[Road]:
     async with an_office(valkey, *agents, terms=terms) as office:
         counting = Counting(office.store)
-        recorder = a_recorder(counting, onward=office.mailboxes)
+        recorder = a_recorder(counting, onward=Deliveries(office.mailboxes))
         yield Road(office, recorder, counting)
         await recorder.close()
 

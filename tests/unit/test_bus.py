@@ -15,6 +15,7 @@ from policies.errors import DependencyError, RefusalError
 from policies.impact import ImpactTable
 from policies.message import Message, MessageType, Priority
 from policies.rate import RateTable
+from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 from serve_app.bus import Bus, Gate, Law
 from serve_app.ports import Question, Scorer
@@ -54,6 +55,7 @@ class Road:
                 limits=Limits(),
                 impact=ImpactTable.from_mapping(constitution.impact),
                 settlement=SettlementLaw.from_mapping(constitution.settlement),
+                reviews=ReviewLaw.from_mapping(constitution.reviews),
             ),
             judge=self.judge,
             recorder=self.recorder,
@@ -128,6 +130,13 @@ def test_a_delivery_that_fails_after_the_record_is_left_to_the_outbox() -> None:
     road = Road()
     road.courier.down = True
     assert road.submit().decision.effect is Effect.ALLOW
+
+
+def test_what_left_with_its_record_is_not_delivered_again() -> None:
+    road = Road()
+    road.recorder.carries_out = True
+    assert road.submit().carried_out
+    assert road.diary.lines == ["judged", "recorded allow"]
 
 
 def test_a_repeated_message_answers_with_its_first_decision_and_is_delivered_once() -> None:

@@ -21,6 +21,7 @@ from policies.decision import Effect, Recorded
 from policies.errors import RefusalError
 from policies.impact import ImpactTable
 from policies.rate import RateLimitedError, RateTable
+from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 from serve_app.bus import Bus, Gate, Law
 
@@ -38,6 +39,7 @@ def a_bus(clock: FakeClock, courier: FakeCourier, recorder: FakeRecorder) -> Bus
             limits=Limits(),
             impact=ImpactTable.from_mapping(constitution.impact),
             settlement=SettlementLaw.from_mapping(constitution.settlement),
+            reviews=ReviewLaw.from_mapping(constitution.reviews),
         ),
         judge=FakeJudge(),
         recorder=recorder,
