@@ -12,7 +12,9 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from actors.keeper.actor import KeeperActor
 from actors.ledger.actor import LedgerActor
+from actors.ledger.notary import LedgerNotary
 from actors.mailbox.actor import MailboxActor
+from actors.reviews.actor import ReviewsActor
 from cluster.session import NAMESPACE
 from cluster.settings import Settings
 from policies.errors import GovernanceError
@@ -22,6 +24,7 @@ log = structlog.get_logger(__name__)
 KEEPER: Final = "keeper"  # runs the embedded store
 LEDGER: Final = "ledger"  # turns the write-ahead stream into the signed tree
 MAILBOX: Final = "mailbox"  # repairs deliveries, sweeps leases and expiries
+REVIEWS: Final = "reviews"  # opens what was recorded, and keeps the reviews' time
 
 _READY_TIMEOUT_S: Final = 900.0  # a ledger of millions is verified first, and says how far it is
 _STOP_TIMEOUT_S: Final = 20.0
@@ -29,17 +32,26 @@ _STOP_TIMEOUT_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One detached actor: its name, its class, and what a CPU share it asks for."""
+    """One detached actor: its name, its class, what a CPU share it asks for, and its `args`.
+
+    They follow the settings. An actor knows no room but its own: what it needs of another comes so.
+    """
 
     name: str
     actor: Any
     num_cpus: float
+    args: tuple[object, ...] = ()
 
 
 def seats(settings: Settings) -> tuple[Seat, ...]:
     """Return the actors in the order in which they depend on one another."""
     keeper = (Seat(KEEPER, KeeperActor, 0.05),) if settings.embedded_store else ()
-    return (*keeper, Seat(LEDGER, LedgerActor, 0.1), Seat(MAILBOX, MailboxActor, 0.1))
+    return (
+        *keeper,
+        Seat(LEDGER, LedgerActor, 0.1),
+        Seat(MAILBOX, MailboxActor, 0.1),
+        Seat(REVIEWS, ReviewsActor, 0.1, (LedgerNotary.of,)),
+    )
 
 
 def seat_all(settings: Settings, *, env: Mapping[str, str]) -> None:
@@ -72,7 +84,7 @@ def _seat(seat: Seat, settings: Settings, *, env: Mapping[str, str]) -> Any:
             num_cpus=seat.num_cpus,
             runtime_env={"env_vars": dict(env)},
         )
-        .remote(settings)
+        .remote(settings, *seat.args)
     )
 
 

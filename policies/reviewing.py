@@ -254,7 +254,9 @@ def _closed(review: Review) -> RefusalError:
 
 
 def _used() -> RefusalError:
-    return RefusalError("review.consumed", "this approval was used; it counts once", 409)
+    return RefusalError(
+        "review.consumed", "it was approved and it went; an approval counts once", 409
+    )
 
 
 def _other_digest() -> RefusalError:

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from policies.clause import Clause
 from policies.decision import Effect, Impact, Judgement, Lane, Obligation, Reason, Verdict
+from policies.review_law import REQUIRE_REVIEW
 from policies.triage import triage
 
 REASONS_MAX: Final = 64  # a receipt is for reading; the rest is counted in one more reason
@@ -60,7 +61,7 @@ class Settlement:
 
 
 def settle(judgement: Judgement, impact: Impact, *, law: SettlementLaw) -> Settlement:
-    """Return the strictest verdict, raised to review when the impact is high.
+    """Return the strictest verdict, raised to review when the impact is high or the policy asks.
 
     The reasons are those that hold the effect up, sorted, each once, and that the scorer could
     not be asked, if so. A score that is no number counts as the highest.
@@ -68,6 +69,8 @@ def settle(judgement: Judgement, impact: Impact, *, law: SettlementLaw) -> Settl
     verdicts: Sequence[Verdict] = judgement.verdicts or (SILENCE,)
     if not impact.score < law.review_from:  # so that NaN is held
         verdicts = (*verdicts, _high(impact, law))
+    if any(obligation.type == REQUIRE_REVIEW for obligation in judgement.obligations):
+        verdicts = (*verdicts, _REQUIRED)
     effect = max((verdict.effect for verdict in verdicts), key=_SEVERITY.__getitem__)
     reasons = [_reason(verdict) for verdict in verdicts if verdict.effect is effect]
     return Settlement(
@@ -83,6 +86,15 @@ _DEGRADED: Final = Reason(
     rule="settlement.impact",
     message="the scorer could not be asked, so the impact was weighed by structure alone",
     remedy="nothing for the caller to do; operators: see the scorer's circuit in /v1/health",
+)
+
+
+_REQUIRED: Final = Verdict(
+    rule="settlement.require_review",
+    effect=Effect.REVIEW,
+    code="policy.review_required",
+    message="the policy demands that people approve this",
+    remedy="wait for the review",
 )
 
 

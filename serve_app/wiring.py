@@ -258,12 +258,17 @@ def _checks(
         await last_beat(store, "mailbox")
         return "its repairs run"
 
+    async def check_reviews() -> str:
+        await last_beat(store, "reviews")
+        return "its timers run"
+
     return {
         "store": check_store,
         "policy": engine.check,
         "controls": check_controls,
         "ledger": check_ledger,
         "mailbox": check_mailbox,
+        "reviews": check_reviews,
     }
 
 

@@ -14,6 +14,7 @@ _WILD = (
     (re.compile(r"eyJ[\w.…-]+"), "<token>"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<clock>"),
     (re.compile(r"(?<=acgs\.local )[A-Za-z0-9+/=]{60,}"), "<signature>"),
     (re.compile(r"[A-Za-z0-9+/]{43}="), "<hash>"),
     (re.compile(r"root hash [0-9a-f]{16}…"), "root hash <hash>"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from actors.reviews.record import timestamp
 from policies.review import (
+    REASON_MAX,
     Cancelled,
     Claimed,
     Consumed,
@@ -20,6 +23,18 @@ from policies.review import (
     TimePassed,
     Unclaimed,
     Voted,
+)
+
+_STEPS: Final[Mapping[type[Event], Step]] = MappingProxyType(
+    {
+        Claimed: Step.CLAIM,
+        Unclaimed: Step.UNCLAIM,
+        Voted: Step.VOTE,
+        Escalated: Step.ESCALATE,
+        Cancelled: Step.CANCEL,
+        Consumed: Step.CONSUME,
+        Overruled: Step.OVERRULE,
+    }
 )
 
 
@@ -36,23 +51,11 @@ class Taken:
     @property
     def step(self) -> Step:
         """Which of the steps in `TRANSITIONS` it was."""
-        match self.event:
-            case Claimed():
-                return Step.CLAIM
-            case Unclaimed():
-                return Step.UNCLAIM
-            case Voted():
-                return Step.VOTE
-            case Escalated():
-                return Step.ESCALATE
-            case Cancelled():
-                return Step.CANCEL
-            case Consumed():
-                return Step.CONSUME
-            case Overruled():
-                return Step.OVERRULE
-            case TimePassed():
-                return self._of_time()
+        if not isinstance(self.event, TimePassed):
+            return _STEPS[type(self.event)]
+        if self.after.state is State.EXPIRED:
+            return Step.EXPIRE
+        return Step.LAPSE if self.after.ladder == self.before.ladder else Step.ESCALATE
 
     def facts(self) -> Mapping[str, object]:
         """Return what the ledger keeps of it; what does not apply is left out."""
@@ -75,19 +78,15 @@ class Taken:
         }
         return {name: fact for name, fact in facts.items() if fact is not None}
 
-    def _of_time(self) -> Step:
-        if self.after.state is State.EXPIRED:
-            return Step.EXPIRE
-        return Step.LAPSE if self.after.ladder == self.before.ladder else Step.ESCALATE
-
     def _said(self) -> tuple[str | None, str | None]:
+        choice, reason = None, None
         match self.event:
             case Voted():
                 vote = self.after.votes[-1]
-                return vote.choice.value, vote.reason
-            case Escalated(reason=reason):
-                return None, reason.strip()
-            case Cancelled() | Overruled():
-                return None, self.after.closing.reason if self.after.closing else None
+                choice, reason = vote.choice.value, vote.reason
+            case Escalated() | Cancelled() | Overruled():
+                reason = self.event.reason.strip()
             case _:
-                return None, None
+                pass
+        # A policy may say more than an entry of the ledger can hold.
+        return choice, reason and reason[:REASON_MAX]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -50,8 +50,11 @@ def mint_token(
     scopes: Iterable[str] | None = None,
     ttl_s: float,
     now: datetime,
+    owner: str | None = None,
 ) -> str:
     """Return a signed development token; `scopes` narrow what the roles carry.
+
+    `owner` is who answers for the agent.
 
     Raises ConfigurationError outside dev, and for a token that the bus would not accept as asked.
     """
@@ -61,7 +64,8 @@ def mint_token(
             "here they come from your identity provider"
         )
     roles, scopes = list(roles), None if scopes is None else list(scopes)
-    _require_acceptable(tenant, agent, ttl_s)
+    ids = {"tenant": tenant, "sub": agent, **({} if owner is None else {"owner": owner})}
+    _require_acceptable(ids, ttl_s)
     _require_grantable(roles, scopes)
     issued_at = int(now.timestamp())
     claims: dict[str, object] = {
@@ -76,12 +80,14 @@ def mint_token(
     }
     if scopes is not None:
         claims["scope"] = " ".join(scopes)
+    if owner is not None:
+        claims["owner"] = owner
     key = _signing_key(settings)
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": _public_jwk(key)["kid"]})
 
 
-def _require_acceptable(tenant: str, agent: str, ttl_s: float) -> None:
-    for name, value in (("tenant", tenant), ("sub", agent)):
+def _require_acceptable(ids: Mapping[str, str], ttl_s: float) -> None:
+    for name, value in ids.items():
         if not AGENT_ID.match(value):
             raise ConfigurationError(
                 f"{name} must match {AGENT_ID.pattern}, and {value!r} does not"

@@ -84,6 +84,8 @@ def read_principal(
         scopes=granted_scopes(roles, _asked(claims)),
         token_id=_token_id(claims, fallback_id),
         expires_at_s=expires_at_s,
+        # Left out says that there is none; a null is somebody's mistake, and is refused.
+        owner=_id(claims, "owner") if "owner" in claims else None,
     )
 
 

@@ -144,12 +144,12 @@ class HeldOut(Answer):
 class ReviewEventOut(Answer):
     """One step of one review, as the stream tells it.
 
-    `review` is as it stands when it is told, which may be later than the step; null when it is
-    not kept any more.
+    `review` is as it stands when it is told, which may be later than the step; null when it
+    cannot be read any more.
     """
 
     review_id: str
-    step: Step | str
+    step: str = Field(description=f"one of: open, {', '.join(Step)}")
     state: State
     version: int
     at: datetime

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 
 from actors.reviews.client import ReviewEvent
-from policies.errors import GovernanceError, RefusalError
+from policies.errors import GovernanceError
 from policies.principal import Principal
 from serve_app.api import problems
 from serve_app.api.auth import caller, require_free, services
@@ -30,7 +30,7 @@ LastEventId = Annotated[
     str | None,
     Header(
         alias="Last-Event-ID",
-        pattern=r"^[0-9]{1,19}-[0-9]{1,19}$",
+        pattern=r"^[0-9]{1,18}-[0-9]{1,18}$",
         description="goes on behind this event; else from now on",
     ),
 ]
@@ -87,7 +87,9 @@ async def _events(request: Request, principal: Principal, *, after: str) -> Asyn
 async def _event(desk: Desk, principal: Principal, *, event: ReviewEvent) -> bytes:
     try:
         review = await desk.find(principal, event.review_id)
-    except RefusalError:  # events are kept longer than reviews
-        review = None
+    except GovernanceError as error:
+        if error.retryable:
+            raise
+        review = None  # forgotten, or damaged: the step was taken all the same
     data = orjson.dumps(event_view(event, review))
     return b"event: review\nid: %s\ndata: %s\n\n" % (event.id.encode(), data)

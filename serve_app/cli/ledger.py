@@ -203,8 +203,14 @@ def _show_entry(body: Mapping[str, Any]) -> None:
     show_event(
         at=str(facts.get("decided_at", facts.get("at", ""))),
         effect=facts.get("effect", kind),
-        who=str(facts.get("agent") or facts.get("subject") or ""),
-        what=str(facts.get("tool") or facts.get("action") or facts.get("message_type") or ""),
+        who=str(facts.get("agent") or facts.get("subject") or facts.get("by") or ""),
+        what=str(
+            facts.get("tool")
+            or facts.get("action")
+            or facts.get("message_type")
+            or facts.get("step")
+            or ""
+        ),
         why=str(reasons[0]["code"]),
         name=str(facts.get("decision_id", "")),
     )

@@ -122,7 +122,7 @@ def pairs(facts: Iterable[tuple[str, object]]) -> None:
         say(f"  {name:<12} {value}")
 
 
-def show_event(  # noqa: PLR0913  # a part of the line each
+def show_event(
     *, at: str, effect: str, who: str, what: str, why: str, name: str, width: int = 6
 ) -> None:
     """Show one line about a decision or another entry; two where the terminal is narrow."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final
 
 import typer
 
+from cluster.clock import SystemClock
 from policies.review import State
 from serve_app.cli.client import Client, ProblemError
 from serve_app.cli.exits import Exit
 from serve_app.cli.options import Output, Roles, Sender, Tenant, Who
 from serve_app.cli.output import (
-    Column,
     Format,
     coloured,
     note,
@@ -32,14 +33,6 @@ from serve_app.cli.surroundings import connect
 
 app = typer.Typer(no_args_is_help=True, help="See what is held for people, and decide on it.")
 
-_COLUMNS: Final = (
-    Column("review_id", whole=True),
-    Column("state"),
-    Column("agent"),
-    Column("what"),
-    Column("votes", right=True),
-    Column("expires_at", whole=True),
-)
 _OPEN: Final = (State.PENDING, State.CLAIMED)
 _PAGE_MAX: Final = 200
 _UNSEEN: Final = ("review.not_held", "auth.scope_missing")
@@ -71,9 +64,10 @@ def list_reviews(
         found = list(islice(_pages(client, params, count), count))
     if output is not Format.TABLE:
         show_rows(found, (), form=output)
-    elif found:
-        show_rows([_row(review) for review in found], _COLUMNS, form=output)
-    else:
+        return
+    for review in found:
+        _line(review, now=SystemClock().now())
+    if not found:
         note(f"nothing waits for people in {tenant}" if state is None else "there is none")
 
 
@@ -97,7 +91,7 @@ def show(
 
 
 @app.command("approve")
-def approve(  # noqa: PLR0913  # one parameter for each option of the command
+def approve(
     review_id: ReviewId,
     *,
     reason: Reason,
@@ -117,7 +111,7 @@ def approve(  # noqa: PLR0913  # one parameter for each option of the command
 
 
 @app.command("reject")
-def reject(  # noqa: PLR0913  # likewise
+def reject(
     review_id: ReviewId,
     *,
     reason: Reason,
@@ -134,7 +128,7 @@ def reject(  # noqa: PLR0913  # likewise
 
 
 @app.command("abstain")
-def abstain(  # noqa: PLR0913  # likewise
+def abstain(
     review_id: ReviewId,
     *,
     reason: Reason,
@@ -177,7 +171,7 @@ def unclaim(
 
 
 @app.command("escalate")
-def escalate(  # noqa: PLR0913  # likewise
+def escalate(
     review_id: ReviewId,
     *,
     reason: Reason,
@@ -250,7 +244,7 @@ def _held(client: Client, review_id: str) -> dict[str, Any] | None:
 
 
 def _lost(why: str) -> None:
-    note(f"{why}\nconnecting again; nothing is missed")
+    note(f"{why}\nconnecting again, behind the last event that came")
 
 
 def _event(told: Told, form: Format) -> None:
@@ -270,13 +264,26 @@ def _event(told: Told, form: Format) -> None:
     )
 
 
-def _row(review: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **review,
-        "state": coloured(review["state"]),
-        "what": _what(review),
-        "votes": _votes(review),
-    }
+def _line(review: Mapping[str, Any], *, now: datetime) -> None:
+    left_s = (datetime.fromisoformat(review["expires_at"]) - now).total_seconds()
+    waits = review["state"] in _OPEN or review["state"] == State.APPROVED
+    show_event(
+        at=review["opened_at"],
+        effect=review["state"],
+        who=review["agent"],
+        what=_what(review),
+        why=f"{_votes(review)} approved" + (f", {left(left_s)} left" if waits else ""),
+        name=review["review_id"],
+        width=_STATE_WIDTH,
+    )
+
+
+def left(seconds: float) -> str:
+    """Return a time to go in its largest unit, rounded down, such as 59m."""
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length_s:
+            return f"{int(seconds // length_s)}{unit}"
+    return f"{max(0, int(seconds))}s"
 
 
 def _what(review: Mapping[str, Any]) -> str:

@@ -27,6 +27,10 @@ def token(
         list[str] | None,
         typer.Option("--scope", help="narrows what the roles carry; repeatable or space-separated"),
     ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option("--owner", help="who answers for the agent, and cannot approve what it asks"),
+    ] = None,
     ttl: Annotated[str, typer.Option("--ttl", help="such as 30s, 15m, 1h, 7d")] = "1h",
 ) -> None:
     """Print a token signed by the development key (ACGS_ENV=dev only)."""
@@ -39,6 +43,7 @@ def token(
         scopes=scopes,
         ttl_s=seconds(ttl),
         now=SystemClock().now(),
+        owner=owner,
     )
     typer.echo(minted)
 

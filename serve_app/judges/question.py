@@ -10,6 +10,7 @@
 Roles and scopes are sorted; a recipient or target that is not there is null. A policy never sees
 the free text of the content, which grows to a mebibyte: it sees what the scans found in it, and
 its digest. It sees nothing that only tells two messages apart, so equal questions are equal bytes.
+Nor does it see who answers for an agent: only reviews ask that, and they do not ask the policy.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from serve_app.ports import Question
 
 # Facts of the envelope: no rule can tell two messages apart by them, so a verdict may be shared.
 UNSEEN: Final[Mapping[str, frozenset[str]]] = {
-    "principal": frozenset({"token_id", "expires_at_s"}),
+    "principal": frozenset({"token_id", "expires_at_s", "owner"}),
     "message": frozenset({"id", "conversation_id", "session_id", "sent_at", "expires_at"}),
 }
 

@@ -28,7 +28,7 @@ def main() -> None:
     if asked.only in (None, "bus"):
         rows += bench_bus(asked.messages)
     if asked.only in (None, "http"):
-        rows += bench_http(asked.seconds)
+        rows += bench_http(asked.seconds, waiting=int(10_000 * asked.scale))
     if asked.only in (None, "rooms"):
         rows += bench_rooms(asked.scale)
     show(rows)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from running import RunningBus, a_body, started
 
+from bench.desk import bench_desk
 from bench.load import Body, Target, open_loop, saturate
 from bench.rows import Row, row_of
 
@@ -18,8 +19,8 @@ SENDERS = 100
 BATCH = 100
 
 
-def bench_http(seconds: float) -> list[Row]:
-    """Start a bus and measure its doors one after another."""
+def bench_http(seconds: float, *, waiting: int = 10_000) -> list[Row]:
+    """Start a bus and measure its doors one after another; the desk with so many reviews open."""
     with TemporaryDirectory(prefix="acgs-bench-") as folder:
         began_s = time.monotonic()
         with started(Path(folder)) as bus:
@@ -27,6 +28,8 @@ def bench_http(seconds: float) -> list[Row]:
             bus.register("tools")
             tokens = [bus.token(f"sender-{number}") for number in range(SENDERS)]
             rows += asyncio.run(_doors(bus, tokens, seconds))
+            bus.register("desk-sender", "desk-reader")
+            rows += asyncio.run(bench_desk(bus, waiting=waiting, timed=200))
             return rows
 
 

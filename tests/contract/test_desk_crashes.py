@@ -284,6 +284,8 @@ def test_time_does_not_take_back_what_has_gone(valkey: Valkey) -> None:
             house.reviews.advance = advance  # type: ignore[method-assign]
             house.office.clock.forward(timedelta(days=1).total_seconds())
             await house.reviews.tick(house.office.tenant, 100)
+            assert (await house.found(review)).state is State.APPROVED
+            house.office.clock.forward(3)
             await house.releases.once()
             assert (await house.found(review)).state is State.CONSUMED
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from running import ROOT, RunningBus
 
@@ -19,6 +22,7 @@ from serve_app.cli.exits import Exit
 
 SEARCH = '{"tool": "web.search", "args": {"query": "weather"}}'
 SHELL = '{"tool": "shell.run", "args": {"command": "ls"}}'
+DELETE = '{"tool": "file.delete", "args": {"path": "reports/q1.md"}}'
 TRANSFER = (
     '{"tool": "payment.transfer", '
     '"args": {"to": "PT50000201231234567890154", "amount": 25000, "currency": "EUR"}}'
@@ -159,6 +163,88 @@ def test_agents_are_registered_listed_and_removed(acgs: Acgs) -> None:
     assert gone.stderr.startswith("agent.unknown: ")
 
 
+def held(acgs: Acgs) -> str:
+    """Send what is held for one reviewer; return its review's id."""
+    answer = acgs("send", DELETE, "-o", "json")
+    assert answer.returncode == Exit.HELD, answer.stderr
+    review_id: str = json.loads(answer.stdout)["review"]["review_id"]
+    return review_id
+
+
+def test_a_person_sees_what_is_held_and_lets_it_go(acgs: Acgs) -> None:
+    review_id = held(acgs)
+    listed = json.loads(acgs("reviews", "list", "-n", "500", "-o", "json").stdout)
+    assert review_id in [review["review_id"] for review in listed]
+    assert review_id in acgs("reviews", "list", "-n", "500", COLUMNS="80").stdout
+    shown = acgs("reviews", "show", review_id)
+    for part in ("pending", "planner of acme", "policy.tool_held", '"path": "reports/q1.md"'):
+        assert part in shown.stdout, part
+    facts = json.loads(acgs("reviews", "show", review_id, "-o", "json").stdout)
+    assert facts["message"]["content"] == json.loads(DELETE)
+    claimed = acgs("reviews", "claim", review_id, "--as", "rita")
+    assert claimed.stdout == f"claimed  {review_id}, 0 of 1 approved\n"
+    digest = facts["action_digest"]
+    vote = ("reviews", "approve", review_id, "--reason", "a copy is kept", "--digest", digest)
+    taken = acgs(*vote)
+    assert (taken.returncode, taken.stdout) == (Exit.REFUSED, "")
+    assert taken.stderr.startswith("review.claimed: rita looks at it")
+    gone = acgs(*vote, "--as", "rita", "-o", "json")
+    assert gone.returncode == Exit.OK, gone.stderr
+    assert json.loads(gone.stdout)["state"] == "consumed"
+    again = acgs("reviews", "show", review_id)
+    assert "approve by rita (reviewer)" in again.stdout
+    assert again.stderr == "nothing is held for this review any more\n"
+    assert review_id not in acgs("reviews", "list", "-n", "500").stdout
+
+
+def test_a_person_says_no_or_lets_others_decide_and_the_agent_takes_it_back(acgs: Acgs) -> None:
+    review_id = held(acgs)
+    own = acgs("reviews", "approve", review_id, "--reason", "mine", "--as", "planner")
+    assert own.returncode == Exit.REFUSED
+    assert own.stderr.startswith("review.self_approval: ")
+    assert acgs("reviews", "claim", review_id).returncode == Exit.OK
+    assert acgs("reviews", "unclaim", review_id).returncode == Exit.OK
+    assert acgs("reviews", "abstain", review_id, "--reason", "I know him").returncode == Exit.OK
+    assert acgs("reviews", "escalate", review_id, "--reason", "above me", "--as", "rita").stdout
+    words = ("reviews", "reject", review_id, "--reason", "keep it", "--as", "adam")
+    answer = acgs(*words, "--role", "tenant_admin")
+    assert answer.stdout.splitlines() == [
+        f"rejected  {review_id}, 0 of 1 approved",
+        "  review.rejected: keep it",
+    ]
+    other = held(acgs)
+    taken_back = acgs("reviews", "cancel", other, "--reason", "not needed", "-o", "json")
+    assert json.loads(taken_back.stdout)["state"] == "cancelled"
+    ended = json.loads(acgs("reviews", "list", "--state", "cancelled", "-o", "json").stdout)
+    assert other in [review["review_id"] for review in ended]
+
+
+def test_what_happens_to_reviews_is_watched(bus: RunningBus, acgs: Acgs) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "serve_app.cli.main", "reviews", "watch", "-o", "jsonl"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ACGS_DATA_DIR": str(bus.settings.data_dir),
+            "ACGS_HTTP_PORT": str(bus.settings.http_port),
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watch:
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        assert watch.stdout is not None
+        reader = threading.Thread(target=lambda out: [*map(lines.put, out)], args=(watch.stdout,))
+        reader.start()
+        try:
+            _until(lambda: bool(held(acgs)) and not lines.empty())
+            event = json.loads(lines.get())
+            assert (event["step"], event["state"]) == ("open", "pending")
+            assert event["review"]["tool"] == "file.delete"
+        finally:
+            watch.terminate()
+            reader.join()
+
+
 def test_decisions_are_tailed_as_they_are_recorded(bus: RunningBus, acgs: Acgs) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "serve_app.cli.main", "tail", "-o", "jsonl", "-n", "1"],
@@ -264,8 +350,13 @@ def test_what_an_agent_said_is_erased_and_the_ledger_still_verifies(acgs: Acgs) 
 
 
 def test_a_token_works_where_it_is_pasted(bus: RunningBus, acgs: Acgs) -> None:
-    minted = acgs("token", "--tenant", "acme", "--sub", "planner", "--role", "agent", "--ttl", "5m")
+    minted = acgs(
+        *("token", "--tenant", "acme", "--sub", "planner", "--role", "agent"),
+        *("--owner", "olga", "--ttl", "5m"),
+    )
     assert minted.returncode == Exit.OK, minted.stderr
+    claims = jwt.decode(minted.stdout.strip(), options={"verify_signature": False})
+    assert (claims["sub"], claims["owner"]) == ("planner", "olga")
     elsewhere = {"ACGS_DATA_DIR": "/nowhere", "ACGS_URL": bus.url}
     answer = acgs("decide", SEARCH, ACGS_TOKEN=minted.stdout, **elsewhere)
     assert answer.returncode == Exit.OK, answer.stderr
@@ -292,6 +383,12 @@ def test_a_token_works_where_it_is_pasted(bus: RunningBus, acgs: Acgs) -> None:
         (("send", "--to", "nobody", SEARCH), {}, Exit.REFUSED, "acgs agents register"),
         (("decide", SEARCH, "--priority", "urgent"), {}, Exit.USAGE, "critical"),
         (("tail", "-o", "json"), {}, Exit.USAGE, "jsonl"),
+        (("reviews", "watch", "-o", "json"), {}, Exit.USAGE, "jsonl"),
+        (("reviews", "approve", "x"), {}, Exit.USAGE, "--reason"),
+        (("reviews", "show", "nothing"), {}, Exit.REFUSED, "review.not_found"),
+        (("reviews", "claim", "../x"), {}, Exit.REFUSED, "request.not_found"),
+        (("reviews", "list", "--as", "No Id"), {}, Exit.USAGE, "does not match"),
+        (("reviews", "list", "--state", "open"), {}, Exit.USAGE, "pending"),
         (("ledger", "verify", "/nowhere"), {}, Exit.USAGE, "neither a folder"),
         (("ledger", "verify", "--key", "x+y+AQ=="), {}, Exit.USAGE, "not an Ed25519"),
         (("ledger", "key"), {"ACGS_DATA_DIR": "/nowhere"}, Exit.USAGE, "no ledger key"),

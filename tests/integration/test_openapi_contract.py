@@ -42,13 +42,14 @@ CHECKS: Final = [
 OPEN_TO: Final = {
     "agent": {"sendMessage", "makeDecision", "sendMessages", "listDecisions", "receive"},
     "tenant_admin": {"registerAgent", "listAgents", "listDecisions"},
-    "auditor": {"listDecisions", "rootCheckpoint"},
+    "auditor": {"listDecisions", "rootCheckpoint", "listReviews", "getReview"},
+    "reviewer": {"listDecisions", "listReviews", "getReview", "getHeldMessage"},
     "operator": {"kill", "release"},
     "platform_admin": {"kill", "registerAgent"},
 }
 EXAMPLES: Final = 10
-# It streams for minutes; test_mailbox_http.py listens to it.
-ENDLESS: Final = {"streamMailbox"}
+# They stream for minutes; test_mailbox_http.py and test_reviews_http.py listen to them.
+ENDLESS: Final = {"streamMailbox", "streamReviews"}
 MESSAGES: Final = {"sendMessage", "makeDecision"}
 ORDERS: Final = {"kill", "release", "revoke"}
 
@@ -66,11 +67,16 @@ def operations(contract: BaseSchema) -> Iterator[tuple[str, APIOperation[Any, An
             yield name, operation
 
 
-def tamed(name: str, case: Case, *, tenant: str, sound: bool) -> Case:
-    """Return the case without what would harm the bus that other tests share, or take minutes."""
+def tamed(name: str, case: Case, *, tenant: str, sound: bool, held: str) -> Case:
+    """Return the case without what would harm the bus that other tests share, or take minutes.
+
+    A sound question about a review is about one that there is.
+    """
     query, body = case.query, case.body
     if name == "receive" and _is_within_a_minute(query.get("wait_s")):
         query["wait_s"] = 0
+    if sound and "review_id" in case.path_parameters:
+        case.path_parameters["review_id"] = held
     if name in ORDERS and isinstance(body, dict):
         # A kill without a tenant stops every test; a revocation could meet another's agent.
         for part in (body, body.get("scope")):
@@ -92,25 +98,36 @@ def test_every_answer_is_one_that_the_contract_documents(
     tenant = f"f-{uuid4().hex[:16]}"
     bus.register("tools", "caller", tenant=tenant)
     headers = {"Authorization": f"Bearer {bus.token('caller', role, tenant=tenant)}"}
+    held = held_for_people(bus, tenant)
     seen: dict[str, set[int]] = {}
     for name, operation in operations(contract):
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             if mode is GenerationMode.NEGATIVE and not _takes_anything(operation):
                 continue
             answers = seen.setdefault(name, set())
-            ask(name, operation, mode=mode, headers=headers, tenant=tenant, seen=answers)
+            ask(name, operation, mode, headers=headers, tenant=tenant, held=held, seen=answers)
     assert len(seen) > 30
     for name in OPEN_TO[role]:
         assert seen[name] & {200, 201, 204}, f"{name} only ever answered {seen[name]}"
 
 
+def held_for_people(bus: RunningBus, tenant: str) -> str:
+    """Send what is held, and return the id of its review."""
+    with bus.client("planner", tenant=tenant) as planner:
+        answer = planner.post("/v1/messages", json=a_body(priority="critical"))
+    assert answer.json()["effect"] == "review", answer.text
+    review_id: str = answer.json()["review"]["review_id"]
+    return review_id
+
+
 def ask(
     name: str,
     operation: APIOperation[Any, Any, Any, Any],
-    *,
     mode: GenerationMode,
+    *,
     headers: dict[str, str],
     tenant: str,
+    held: str,
     seen: set[int],
 ) -> None:
     sound = mode is GenerationMode.POSITIVE
@@ -125,7 +142,8 @@ def ask(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def every_case(case: Case) -> None:
-        answer = tamed(name, case, tenant=tenant, sound=sound).call(headers=headers, timeout=60)
+        case = tamed(name, case, tenant=tenant, sound=sound, held=held)
+        answer = case.call(headers=headers, timeout=60)
         case.validate_response(answer, checks=CHECKS)
         seen.add(answer.status_code)
 
@@ -199,6 +217,12 @@ def test_a_request_body_is_described_wherever_one_is_read(document: dict[str, An
         "registerAgent",
         "nack",
         "extend",
+        "approveReview",
+        "rejectReview",
+        "abstainFromReview",
+        "escalateReview",
+        "cancelReview",
+        "consumeReview",
         "kill",
         "release",
         "revoke",

@@ -34,6 +34,7 @@ PRINCIPAL: Final[Mapping[str, Any]] = {
     "scopes": frozenset({"messages:send"}),
     "token_id": "token-2",
     "expires_at_s": 1.0,
+    "owner": "olga",
 }
 MESSAGE: Final[Mapping[str, Any]] = {
     "id": "message-2",

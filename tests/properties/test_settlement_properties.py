@@ -28,7 +28,7 @@ obligations = st.lists(
     st.builds(
         Obligation,
         id=st.sampled_from(("1", "2")),
-        type=st.sampled_from(("redact", "notify")),
+        type=st.sampled_from(("redact", "notify", "require_review")),
         properties=st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
     ),
     max_size=5,
@@ -109,3 +109,13 @@ def test_settling_what_was_settled_changes_nothing(
         if reason.code != "impact.degraded"
     ]
     assert settle(a_judgement(*again), impact, law=law) == once
+
+
+@patient
+@given(said=some, owed=obligations, impact=impacts, law=laws)
+def test_an_obligation_never_loosens(
+    *, said: list[Verdict], owed: list[Obligation], impact: Impact, law: SettlementLaw
+) -> None:
+    before = settle(a_judgement(*said), impact, law=law).effect
+    after = settle(a_judgement(*said, obligations=tuple(owed)), impact, law=law).effect
+    assert SEVERITY[after] >= SEVERITY[before]

@@ -43,7 +43,9 @@ _value = _json | st.sampled_from(
     + [int(NOW.timestamp()) + n for n in (-90, 0, 90)]
 )
 _claims = st.dictionaries(
-    st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "tenant", "sub", "roles", "scope", "jti"]),
+    st.sampled_from(
+        ["iss", "aud", "exp", "nbf", "iat", "tenant", "sub", "roles", "scope", "jti", "owner"]
+    ),
     _value,
     max_size=4,
 )
@@ -92,6 +94,8 @@ def test_signed_garbage_is_refused_or_is_sound(
     assert answer.roles <= set(meant["roles"]) & ROLE_SCOPES.keys()
     assert answer.scopes <= granted_scopes(answer.roles, None)
     assert answer.expires_at_s == meant["exp"] > NOW.timestamp()
+    assert answer.owner == meant.get("owner")
+    assert answer.owner is None or AGENT_ID.match(answer.owner)
 
 
 @given(st.sampled_from(SIGNERS), st.data())

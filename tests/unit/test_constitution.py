@@ -16,6 +16,7 @@ from cluster.law import CONSTITUTION_FILE
 from policies.constitution import Constitution, ConstitutionError, rules_in
 from policies.impact import ImpactTable
 from policies.message import MessageType, Priority
+from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 
 DIGEST = "sha256:" + "a" * 64
@@ -54,6 +55,7 @@ def test_its_sections_are_read_by_those_who_weigh_and_settle() -> None:
     constitution = read(DOCUMENT)
     impact = ImpactTable.from_mapping(constitution.impact)
     assert SettlementLaw.from_mapping(constitution.settlement).review_from == 0.8
+    assert ReviewLaw.from_mapping(constitution.reviews).claim_s == 900
     assert set(impact.priorities) == {level.word for level in Priority}
     assert set(impact.types) <= {type_.value for type_ in MessageType}
 
@@ -88,7 +90,9 @@ def test_changing_what_was_read_changes_no_law() -> None:
     document = copy.deepcopy(DOCUMENT)
     constitution = read(document)
     document["settlement"]["review_from"] = 1.0
+    document["reviews"]["tiers"]["standard"]["needed"] = 0
     assert constitution.settlement["review_from"] == 0.8
+    assert ReviewLaw.from_mapping(constitution.reviews).tiers[-1].quorum.needed == 1
 
 
 def test_it_survives_a_journey() -> None:
@@ -203,6 +207,33 @@ def test_a_section_that_its_reader_does_not_understand_is_refused() -> None:
         read(changed(lambda document: document["settlement"].update(mercy=1)))
     with pytest.raises(ConstitutionError, match="settlement must be a mapping"):
         read(changed(lambda document: document.update(settlement=0.8)))
+
+
+@pytest.mark.parametrize("value", [None, [], "nobody", 3, True])
+def test_reviews_that_are_no_mapping_are_refused(value: object) -> None:
+    with pytest.raises(ConstitutionError, match="reviews must be a mapping"):
+        read(changed(lambda document: document.update(reviews=value)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("needed", 0, r"reviews\.tiers\.standard\.needed must be from 1"),
+        ("roles", [], r"reviews\.tiers\.standard\.roles must name who decides"),
+        ("roles", ["agent"], r"names roles that cannot decide: \['agent'\]"),
+        ("rule", "silence", r"reviews\.tiers\.standard\.rule must be one of"),
+        ("from", 0.01, r"reviews\.tiers must have one that starts from 0"),
+        ("needed", 9, r"the graver must not ask for less"),
+        ("auto_approve", 0.3, r"does not know: auto_approve"),
+    ],
+)
+def test_reviews_that_nobody_could_hold_are_refused(place: str, value: object, told: str) -> None:
+    with pytest.raises(ConstitutionError, match=rf"reviews is not understood.*{told}"):
+        read(
+            changed(
+                lambda document: document["reviews"]["tiers"]["standard"].update({place: value})
+            )
+        )
 
 
 def test_rules_are_read_from_their_heads_only() -> None:

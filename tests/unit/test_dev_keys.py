@@ -63,6 +63,17 @@ def test_scopes_narrow(tmp_path: Path) -> None:
     assert asyncio.run(_open(settings).verify(token, NOW)).scopes == frozenset()
 
 
+def test_a_minted_token_may_say_who_answers_for_the_agent(tmp_path: Path) -> None:
+    settings = _laptop(tmp_path)
+
+    def owner(token: str) -> str | None:
+        return asyncio.run(_open(settings).verify(token, NOW)).owner
+
+    assert owner(_mint(settings, owner="olga")) == "olga"
+    assert owner(_mint(settings)) is None
+    assert "owner" not in jwt.decode(_mint(settings), options={"verify_signature": False})
+
+
 def test_each_token_has_a_name_of_its_own(tmp_path: Path) -> None:
     settings = _laptop(tmp_path)
 
@@ -117,6 +128,8 @@ def test_nothing_is_minted_where_somebody_else_is_the_provider(
     [
         ({"tenant": "ACME"}, "tenant must match"),
         ({"agent": "a"}, "sub must match"),
+        ({"owner": ""}, "owner must match"),
+        ({"owner": "Olga"}, "owner must match"),
         ({"roles": []}, "a role is one of"),
         ({"roles": ["root"]}, "got \\['root'\\]"),
         ({"roles": "agent"}, "a role is one of"),
@@ -128,7 +141,7 @@ def test_nothing_is_minted_where_somebody_else_is_the_provider(
         ({"ttl_s": float("nan")}, "lives 1 to"),
         ({"ttl_s": float("inf")}, "lives 1 to"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_a_token_that_would_not_be_believed_as_asked_is_not_minted(
     tmp_path: Path, changes: dict[str, object], told: str

@@ -123,6 +123,19 @@ def test_obligations_that_differ_in_their_properties_are_two() -> None:
     assert len(settle(judgement, an_impact(), law=LAW).obligations) == 2
 
 
+def test_a_policy_that_requires_a_review_gets_one_whatever_its_verdicts_allow() -> None:
+    required = an_obligation("r", "require_review")
+    settlement = settle(a_judgement(ALLOW, obligations=(required,)), an_impact(), law=LAW)
+    assert (settlement.effect, settlement.lane) == (Effect.REVIEW, Lane.HUMAN)
+    assert [reason.code for reason in settlement.reasons] == ["policy.review_required"]
+    assert settlement.obligations == (required,)
+
+
+def test_a_required_review_does_not_soften_a_denial() -> None:
+    judgement = a_judgement(DENY, obligations=(an_obligation("r", "require_review"),))
+    assert settle(judgement, an_impact(), law=LAW).effect is Effect.DENY
+
+
 @pytest.mark.parametrize(
     ("effect", "impact", "lane"),
     [

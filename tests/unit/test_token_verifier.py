@@ -429,6 +429,16 @@ def test_tenant_and_sub_are_ids_and_nothing_that_looks_like_one(claim: str, valu
     assert refusal(a_signer().token(**{claim: value})) == "auth.claim_invalid"
 
 
+@pytest.mark.parametrize("value", _NOT_IDS, ids=repr)
+def test_an_owner_is_an_id_too_where_there_is_one(value: object) -> None:
+    assert refusal(a_signer().token(owner=value)) == "auth.claim_invalid"
+
+
+def test_a_token_may_say_who_answers_for_its_agent() -> None:
+    assert verify(a_signer().token(owner="olga")).owner == "olga"
+    assert verify(a_signer().token()).owner is None
+
+
 @pytest.mark.parametrize("roles", ["agent", "agent tenant_admin", None, {"agent": 1}, 1, True])
 @pytest.mark.parametrize("nested", [False, True])
 def test_roles_are_a_list_of_texts(roles: object, *, nested: bool) -> None:
