@@ -45,6 +45,15 @@ class DamagedControlsError(GovernanceError):
         return f"the control board is damaged: {self.detail}"
 
 
+class RevokedError(RefusalError):
+    """The token is genuine and counts no more: whose it was is known, and may be put on record."""
+
+    def __init__(self, principal: Principal, detail: str) -> None:
+        super().__init__("auth.revoked", detail, 401)
+        self.args = (principal, detail)
+        self.principal = principal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillScope:
     """What a kill reaches: all that matches every part it names. Naming none reaches everything.
@@ -110,13 +119,13 @@ class Controls:
         """Return why this principal may not use this tool now, or None when nothing stops it."""
         return self.revocation(principal) or self._killing(principal, tool)
 
-    def revocation(self, principal: Principal) -> RefusalError | None:
+    def revocation(self, principal: Principal) -> RevokedError | None:
         """Return why this token no longer proves anything, or None. Under a microsecond."""
         if principal.token_id in self.revoked_tokens:
-            return RefusalError("auth.revoked", "this token was revoked; ask for a new one", 401)
+            return RevokedError(principal, "this token was revoked; ask for a new one")
         if (principal.tenant, principal.agent) in self.revoked_agents:
             detail = f"the agent {principal.agent} was revoked; its tenant's operator restores it"
-            return RefusalError("auth.revoked", detail, 401)
+            return RevokedError(principal, detail)
         return None
 
     def with_kill(self, kill: Kill) -> Controls:

@@ -29,7 +29,7 @@ def released(decision: Decision, review: Review, law: ReviewLaw) -> Decision:
     if decision.effect is Effect.DENY:
         return replace(named, lane=Lane.HUMAN)
     now = terms_of(decision, law)
-    eligible = frozenset((*now.quorum.roles, *review.ladder.adds[: review.ladder.level - 1]))
+    eligible = frozenset((*now.quorum.roles, *now.ladder.adds[: review.ladder.level - 1]))
     if outcome(review.votes, now.quorum, eligible) is not State.APPROVED:
         return _denied(named, [_RAISED])
     duties = tuple(duty for duty in decision.obligations if duty.type != REQUIRE_REVIEW)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from actors.ledger.entry import answers
-from actors.reviews.client import Moved, Page, ReviewEvent, Reviews
+from actors.reviews.client import Moved, Page, ReviewEvent, Reviews, Versions, require_version
 from cluster.clock import Clock
 from policies.decision import Decision, Effect, Recorded
 from policies.errors import DependencyError, GovernanceError, RefusalError
@@ -38,6 +38,7 @@ from policies.reviewing import consumable
 
 AGE_S: Final = 2.0  # younger approvals are still in the hands of who approved last
 PAUSE_S: Final = 1.0
+NAMED_MAX: Final = 1024
 RELEASES: Final = 64  # how many approvals of a tenant one pass lets go
 WAIT_S: Final = 10.0
 
@@ -77,7 +78,8 @@ class Desk:
 
     Every method raises RefusalError for what may not be (`policies.reviewing` has the codes, and
     `review.not_found` is 404 for another tenant's review too), and DependencyError when the store
-    or the ledger cannot be had; then nothing has changed.
+    or the ledger cannot be had; then nothing has changed. `versions` are those of the review that
+    a step may be taken from: from any when None, else `review.version_mismatch` (412).
     """
 
     def __init__(
@@ -142,14 +144,19 @@ class Desk:
 
     # -- deciding ------------------------------------------------------------------------------
 
-    async def claim(self, principal: Principal, review_id: str) -> Review:
+    async def claim(
+        self, principal: Principal, review_id: str, *, versions: Versions = None
+    ) -> Review:
         """Say that this person looks at it, so that nobody else need."""
         event = Claimed(by=_person(principal), seconds=self._claim_s)
-        return (await self._advance(principal, review_id, event)).review
+        return (await self._advance(principal, review_id, event, versions=versions)).review
 
-    async def unclaim(self, principal: Principal, review_id: str) -> Review:
+    async def unclaim(
+        self, principal: Principal, review_id: str, *, versions: Versions = None
+    ) -> Review:
         """Let go of a claim."""
-        return (await self._advance(principal, review_id, Unclaimed(by=_person(principal)))).review
+        event = Unclaimed(by=_person(principal))
+        return (await self._advance(principal, review_id, event, versions=versions)).review
 
     async def vote(
         self,
@@ -159,10 +166,11 @@ class Desk:
         choice: Choice,
         reason: str,
         digest: str | None = None,
+        versions: Versions = None,
     ) -> Review:
         """Vote; the last vote that is needed lets the message go, if the law still does."""
         event = Voted(by=_person(principal), choice=choice, reason=reason, digest=digest)
-        review = (await self._advance(principal, review_id, event)).review
+        review = (await self._advance(principal, review_id, event, versions=versions)).review
         if review.state is not State.APPROVED or not review.delivers:
             return review
         try:
@@ -172,24 +180,31 @@ class Desk:
             log.warning("release.postponed", review_id=review_id, error=str(error))
             return review
 
-    async def escalate(self, principal: Principal, review_id: str, *, reason: str) -> Review:
+    async def escalate(
+        self, principal: Principal, review_id: str, *, reason: str, versions: Versions = None
+    ) -> Review:
         """Let others look too, now."""
         event = Escalated(by=_person(principal), reason=reason)
-        return (await self._advance(principal, review_id, event)).review
+        return (await self._advance(principal, review_id, event, versions=versions)).review
 
-    async def cancel(self, principal: Principal, review_id: str, *, reason: str) -> Review:
+    async def cancel(
+        self, principal: Principal, review_id: str, *, reason: str, versions: Versions = None
+    ) -> Review:
         """Take back what the principal itself asked for."""
         event = Cancelled(by=_person(principal), reason=reason)
-        return (await self._advance(principal, review_id, event)).review
+        return (await self._advance(principal, review_id, event, versions=versions)).review
 
     # -- letting go ----------------------------------------------------------------------------
 
-    async def consume(self, principal: Principal, review_id: str, *, digest: str) -> Recorded:
+    async def consume(
+        self, principal: Principal, review_id: str, *, digest: str, versions: Versions = None
+    ) -> Recorded:
         """Use an approval once, for exactly what was approved; return the released decision.
 
         It may be a denial: then a rule that changed meanwhile has won.
         """
         review = await self.find(principal, review_id)
+        require_version(review, versions)
         if review.delivers:
             raise RefusalError(
                 "review.delivered_by_bus", "the bus delivers this message when it is approved", 409
@@ -234,8 +249,12 @@ class Desk:
             raise RefusalError("review.not_held", "nothing is held for it any more", 409)
         return found
 
-    async def _advance(self, principal: Principal, review_id: str, event: Event) -> Moved:
-        moved = await self._reviews.advance(principal.tenant, review_id, event, by=principal.agent)
+    async def _advance(
+        self, principal: Principal, review_id: str, event: Event, *, versions: Versions
+    ) -> Moved:
+        moved = await self._reviews.advance(
+            principal.tenant, review_id, event, by=principal.agent, versions=versions
+        )
         await self._tell(moved)
         return moved
 
@@ -255,6 +274,7 @@ class Releases:
     def __init__(self, desk: Desk, reviews: Reviews) -> None:
         self._desk = desk
         self._reviews = reviews
+        self._named: set[tuple[str, str]] = set()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -278,13 +298,24 @@ class Releases:
         went = 0
         for tenant in await self._reviews.tenants():
             for review in await self._reviews.approved(tenant, older_than_s=AGE_S, limit=RELEASES):
-                try:
-                    await self._desk.release(review)
-                except RefusalError as error:
-                    log.warning("release.refused", review_id=review.review_id, error=str(error))
-                else:
-                    went += 1
+                went += await self._release(review)
         return went
+
+    async def _release(self, review: Review) -> bool:
+        """Let it go; one that cannot go keeps no other waiting, and is named once."""
+        try:
+            await self._desk.release(review)
+        except DependencyError:
+            raise
+        except GovernanceError as error:
+            named = review.review_id, error.code
+            if named not in self._named:
+                if len(self._named) >= NAMED_MAX:
+                    self._named.clear()
+                self._named.add(named)
+                log.warning("release.refused", review_id=review.review_id, error=str(error))
+            return False
+        return True
 
 
 def _person(principal: Principal) -> Person:

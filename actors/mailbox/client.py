@@ -29,13 +29,13 @@ from actors.mailbox.mailbox import (
     retry_delay_s,
     time_of,
 )
-from actors.mailbox.store import Address, Entry, Item, Letter, MailboxStore, Received
+from actors.mailbox.reading import dead_letter, envelopes, registration
+from actors.mailbox.store import Address, Item, MailboxStore
 from cluster.clock import Clock
 from cluster.store import keys
 from cluster.store.client import Call, Store
 from policies.errors import DependencyError, RefusalError
 from policies.message import BROADCAST, Message
-from policies.parcel import DamagedParcelError, open_parcel
 
 CURSOR_DIGITS_MAX: Final = 18  # what the store can count to
 FAN_HOP: Final = 128  # recipients of a broadcast that are under way at the same time
@@ -175,8 +175,8 @@ class Mailboxes:
             )
             if received is None:
                 raise agent_unknown(agent)
-            if envelopes := _envelopes(received, now_ms + lease_ms):
-                return envelopes
+            if found := envelopes(received, now_ms + lease_ms):
+                return found
             if received.pause_ms == 0:
                 continue  # one run moved as much as it may, and there is more
             left_s = until_s - self._clock.monotonic_s()
@@ -245,7 +245,7 @@ class Mailboxes:
             raise RefusalError("mailbox.bad_cursor", "this is no cursor of this list", 422)
         cursor = f"{place}-0"
         while letters := await self._boxes.dead_letters(Address(tenant, agent), cursor, limit):
-            readable = [found for letter in letters if (found := _dead_letter(letter))]
+            readable = [found for letter in letters if (found := dead_letter(letter))]
             if readable:
                 return readable
             cursor = letters[-1].cursor
@@ -326,14 +326,14 @@ class Mailboxes:
         found = await self._boxes.entries(tenant, [agent])
         if not found:
             raise agent_unknown(agent)
-        return _registration(tenant, found[0])
+        return registration(tenant, found[0])
 
     async def agents(self, tenant: str, *, after: str = "", limit: int = 100) -> list[Registration]:
         """Return the registrations behind the agent `after`, by id."""
         _check("limit", limit, low=1, high=1000)
         names = [name for name in await self._boxes.names(tenant) if name > after]
         found = await self._boxes.entries(tenant, names[:limit])
-        return [_registration(tenant, entry) for entry in found]
+        return [registration(tenant, entry) for entry in found]
 
     def _now_ms(self) -> int:
         return millis(self._clock.now())
@@ -372,54 +372,6 @@ def _check_held(outcome: str, lease_id: str) -> None:
 def _check(name: str, value: float, *, low: float, high: float) -> None:
     if not low <= value <= high:
         raise RefusalError("mailbox.out_of_range", f"{name} is from {low:g} to {high:g}", 422)
-
-
-def _envelopes(received: Received, ends_ms: int) -> list[Envelope]:
-    """What can be read of it; the rest is retried, then dead, as if nobody had answered."""
-    return [
-        Envelope(
-            message=message,
-            decision_id=leased.decision_id,
-            lease_id=str(leased.lease),
-            attempt=leased.lease.attempt,
-            expires_at=time_of(ends_ms),
-        )
-        for leased in received.leased
-        if (message := _open(leased.parcel, leased.decision_id))
-    ]
-
-
-def _dead_letter(letter: Letter) -> DeadLetter | None:
-    message = _open(letter.parcel, letter.decision_id)
-    if message is None:
-        return None
-    return DeadLetter(
-        message=message,
-        decision_id=letter.decision_id,
-        code=letter.code,
-        reason=letter.reason,
-        attempts=letter.attempts,
-        died_at=time_of(letter.died_ms),
-        cursor=letter.cursor,
-    )
-
-
-def _open(packed: bytes, decision_id: str) -> Message | None:
-    try:
-        return open_parcel(packed)
-    except DamagedParcelError as error:
-        log.error("parcel.damaged", decision_id=decision_id, error=str(error))  # noqa: TRY400
-        return None
-
-
-def _registration(tenant: str, entry: Entry) -> Registration:
-    return Registration(
-        tenant=tenant,
-        agent=entry.agent,
-        profile=Profile.unpack(entry.profile),
-        registered_at=time_of(entry.since_ms),
-        last_seen=time_of(entry.seen_ms),
-    )
 
 
 def _plain(text: str) -> str:

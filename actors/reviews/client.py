@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
+from actors.reviews.cursor import bad_cursor, cursor_of, spot_of
 from actors.reviews.record import DamagedReviewError, moment, pack, unpack
 from actors.reviews.step import Taken
-from actors.reviews.store import CLOSED, LIVE, ReviewStore, Spot, Stored, bell, packed_of
+from actors.reviews.store import ReviewStore, Stored, bell, packed_of
 from cluster.clock import Clock
 from cluster.store.client import Call, Store
 from policies import reviewing
@@ -38,7 +38,8 @@ WAIT_MAX_S: Final = 60.0
 DAMAGED_AGAIN: Final = timedelta(hours=1)
 
 _EVENT_ID: Final = re.compile(r"\A[0-9]{1,18}-[0-9]{1,18}\Z")
-_SPOT: Final = re.compile(rf"\A({LIVE}|{CLOSED}) ([0-9]{{16}}:.{{1,128}})\Z")
+
+Versions: TypeAlias = frozenset[int] | None
 
 log = structlog.get_logger(__name__)
 
@@ -190,10 +191,10 @@ class Reviews:
             states=frozenset(State) if states is None else states,
             assignee=assignee,
             limit=limit,
-            after=_spot(cursor),
+            after=None if cursor is None else spot_of(cursor),
         )
         reviews = [review for stored in found.found if (review := self._read(stored))]
-        return Page(tuple(reviews), _cursor(found.ends) if found.more else None)
+        return Page(tuple(reviews), cursor_of(found.ends) if found.more else None)
 
     async def held(self, tenant: str, review_id: str) -> Message | None:
         """Return the message that is held for it, None when there is none any more.
@@ -227,15 +228,25 @@ class Reviews:
 
     # -- steps ---------------------------------------------------------------------------------
 
-    async def advance(self, tenant: str, review_id: str, event: Event, *, by: str | None) -> Moved:
+    async def advance(
+        self,
+        tenant: str,
+        review_id: str,
+        event: Event,
+        *,
+        by: str | None,
+        versions: Versions = None,
+    ) -> Moved:
         """Take a step and return the review after it, once the step survives a power cut.
 
+        With `versions`, only from one of these: else RefusalError `review.version_mismatch` (412).
         Raises RefusalError as `policies.reviewing.advance` does; `review.not_found` (404);
         `review.released` (409) for the end of an approval whose message went already;
         `review.conflict` (409) when others were faster again and again. Raises DependencyError
         when the tenant's log takes no records: then no step is taken.
         """
-        return await self._advance(await self.find(tenant, review_id), event, by=by)
+        review = await self.find(tenant, review_id)
+        return await self._advance(review, event, by=by, versions=versions)
 
     async def tick(self, tenant: str, limit: int) -> int:
         """Take the steps that time asks for, of so many reviews; return how many moved.
@@ -264,8 +275,11 @@ class Reviews:
             return False
         return moved.review is not review
 
-    async def _advance(self, review: Review, event: Event, *, by: str | None) -> Moved:
+    async def _advance(
+        self, review: Review, event: Event, *, by: str | None, versions: Versions = None
+    ) -> Moved:
         for _ in range(ATTEMPTS_MAX):
+            require_version(review, versions)
             now = self._clock.now()
             after = reviewing.advance(review, event, now=now)
             if after is review:
@@ -307,7 +321,7 @@ class Reviews:
         if after == "$":
             after = await self.newest_event(tenant)
         elif _EVENT_ID.match(after) is None:
-            raise _bad_cursor()
+            raise bad_cursor()
         until_s = self._clock.monotonic_s() + wait_s
         while True:
             found = await self._shelf.events(tenant, after, limit)
@@ -335,34 +349,20 @@ class Reviews:
         return not 0 <= (self._clock.now() - review.opened_at).total_seconds() < ADOPT_AGE_S
 
 
+def require_version(review: Review, versions: Versions) -> None:
+    """Raise RefusalError `review.version_mismatch` (412) unless it is one of these, if any."""
+    if versions is not None and review.version not in versions:
+        detail = f"this review is at version {review.version} by now; read it again"
+        raise RefusalError("review.version_mismatch", detail, 412)
+
+
 def _not_found(review_id: str) -> RefusalError:
     return RefusalError("review.not_found", f"there is no review {review_id[:80]!r} here", 404)
-
-
-def _bad_cursor() -> RefusalError:
-    return RefusalError("review.bad_cursor", "this is no cursor of this list", 422)
 
 
 def _check(name: str, value: float, *, low: float, high: float) -> None:
     if not low <= value <= high:
         raise RefusalError("review.out_of_range", f"{name} is from {low:g} to {high:g}", 422)
-
-
-def _cursor(spot: Spot) -> str:
-    return urlsafe_b64encode(" ".join(spot).encode()).decode().rstrip("=")
-
-
-def _spot(cursor: str | None) -> Spot | None:
-    if cursor is None:
-        return None
-    try:
-        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except ValueError:
-        raise _bad_cursor() from None
-    found = _SPOT.match(text)
-    if found is None:
-        raise _bad_cursor()
-    return Spot(found[1], found[2])
 
 
 def _event(stored: tuple[bytes, list[bytes]]) -> ReviewEvent:

@@ -77,3 +77,8 @@ def high_water(log: str) -> str:
 def heartbeat(actor: str) -> str:
     """The last sign of life of a detached actor."""
     return f"acgs:{{heartbeat}}:{actor}"
+
+
+def console(part: str, name: str) -> str:
+    """A sealed token that waits behind a code: of a ticket, or of a session of the console."""
+    return f"acgs:{{console}}:{part}:{name}"

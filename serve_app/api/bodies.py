@@ -15,6 +15,7 @@ from policies.errors import RefusalError
 
 MESSAGE_BYTES_MAX: Final = 1 << 20
 BATCH_BYTES_MAX: Final = 32 << 20
+JSON: Final = "application/json"
 _ARRIVAL_MAX_S: Final = 20.0  # whoever sends slower holds a place that others wait for
 _LARGE: Final = 256 * 1024  # from here on, reading leaves the event loop
 
@@ -46,9 +47,9 @@ async def read_json(request: Request, model: type[Model], *, limit: int) -> Body
     return Body(_read(model, raw) if read is None else await read, raw)
 
 
-async def read_body(request: Request, *, limit: int) -> bytes:
-    """Return the raw body of a JSON request, refusing as soon as it is over `limit` bytes."""
-    _require_json(request)
+async def read_body(request: Request, *, limit: int, kind: str = JSON) -> bytes:
+    """Return the raw body of a request of this media type, refusing it once it is over `limit`."""
+    _require_kind(request, kind)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -89,12 +90,10 @@ def _no_constant(name: str) -> NoReturn:
     raise RefusalError("request.malformed_json", f"{name} is not JSON; send null or a text")
 
 
-def _require_json(request: Request) -> None:
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind.lower() != "application/json":
-        raise RefusalError(
-            "request.unsupported_media_type", "send Content-Type: application/json", 415
-        )
+def _require_kind(request: Request, kind: str) -> None:
+    declared = request.headers.get("content-type", kind).partition(";")[0].strip()
+    if declared.lower() != kind:
+        raise RefusalError("request.unsupported_media_type", f"send Content-Type: {kind}", 415)
 
 
 def _too_large(limit: int) -> RefusalError:

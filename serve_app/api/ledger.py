@@ -142,9 +142,9 @@ async def ledger_key(
 async def decision_proof(request: Request, decision_id: Annotated[Handle, Path()]) -> Response:
     """Prove that a decision is in the ledger; waits for the tree to take it in (a second)."""
     principal = await caller(request, "decisions:read")
-    proof = await _proof(request, principal, decision_id)
+    proof = await find_proof(request, principal, decision_id)
     if "application/json" in request.headers.get("accept", ""):
-        return _json(_proof_view(proof))
+        return _json(proof_view(proof))
     return Response(tlog_proof_text(proof), media_type=_TEXT)
 
 
@@ -193,7 +193,11 @@ async def _tile(request: Request, tenant: str | None, path: str) -> Response:
     return Response(tile, media_type="application/octet-stream", headers=_IMMUTABLE)
 
 
-async def _proof(request: Request, principal: Principal, decision_id: str) -> Proof:
+async def find_proof(request: Request, principal: Principal, decision_id: str) -> Proof:
+    """Return the proof of a decision of the principal's tenant, once the tree has taken it in.
+
+    Raises RefusalError `decision.not_found`, and DependencyError while the tree has it not.
+    """
     here = services(request)
     if await here.recorder.decision(principal.tenant, decision_id) is None:
         raise RefusalError("decision.not_found", "no such decision in this tenant", 404)
@@ -204,7 +208,8 @@ async def _proof(request: Request, principal: Principal, decision_id: str) -> Pr
     return proof
 
 
-def _proof_view(proof: Proof) -> dict[str, object]:
+def proof_view(proof: Proof) -> dict[str, object]:
+    """Return the proof as ProofOut."""
     view = _inclusion_view(proof.inclusion)
     view["root"] = None if proof.root is None else _inclusion_view(proof.root)
     return view

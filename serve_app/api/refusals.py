@@ -22,6 +22,7 @@ from policies.rate import RateLimitedError, RateTable
 RECORDED: Final = frozenset(
     {
         "agent.unknown",
+        "auth.revoked",  # where a door minds; others only count it
         "auth.scope_missing",
         "auth.sender_mismatch",
         "auth.tenant_mismatch",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, TypeVar
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from actors.reviews.client import Versions
+from policies.controls import RevokedError
 from policies.errors import RefusalError
 from policies.principal import Principal
 from policies.review import Choice, Review, State
@@ -36,6 +39,7 @@ router = APIRouter(tags=["reviews"])
 _BODY_BYTES_MAX: Final = 64 * 1024
 _READS: Final = "reviews:read"
 _DECIDES: Final = "reviews:decide"
+_TAG: Final = re.compile(r'\A"[0-9]{1,18}"\Z', re.ASCII)
 _ACTS: Final = ("messages:send", "decisions:make")
 
 Answered = TypeVar("Answered")
@@ -45,14 +49,14 @@ IfMatch = Annotated[
     Header(alias="If-Match", max_length=256, description="the ETag of what was read; else 412"),
 ]
 
-_TAG: Final[Responses] = {
+_TAGGED: Final[Responses] = {
     200: {"headers": {"ETag": {"description": "its version", "schema": {"type": "string"}}}}
 }
 _DECIDING: Final[Responses] = {
-    **_TAG,
+    **_TAGGED,
     **openapi_problems(400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503),
 }
-_CLAIMING: Final[Responses] = {**_TAG, **openapi_problems(401, 403, 404, 409, 412, 422, 503)}
+_CLAIMING: Final[Responses] = {**_TAGGED, **openapi_problems(401, 403, 404, 409, 412, 422, 503)}
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -89,7 +93,7 @@ async def list_reviews(
     "/v1/reviews/{review_id}",
     operation_id="getReview",
     response_model=ReviewDetailOut,
-    responses={**_TAG, **openapi_problems(401, 403, 404, 422, 503)},
+    responses={**_TAGGED, **openapi_problems(401, 403, 404, 422, 503)},
 )
 async def get_review(request: Request, review_id: ReviewId) -> Response:
     """Return one review of your tenant; the agent that asked may look at its own."""
@@ -170,8 +174,12 @@ async def escalate(request: Request, review_id: ReviewId, if_match: IfMatch = No
         await _recorded(
             request,
             principal,
-            lambda desk: desk.escalate(principal, review_id, reason=asked.said.reason),
-            matching=(review_id, if_match),
+            lambda desk: desk.escalate(
+                principal,
+                review_id,
+                reason=asked.said.reason,
+                versions=_versions(if_match),
+            ),
             digest=asked.digest,
         )
     )
@@ -190,8 +198,7 @@ async def claim(request: Request, review_id: ReviewId, if_match: IfMatch = None)
         await _recorded(
             request,
             principal,
-            lambda desk: desk.claim(principal, review_id),
-            matching=(review_id, if_match),
+            lambda desk: desk.claim(principal, review_id, versions=_versions(if_match)),
         )
     )
 
@@ -209,8 +216,7 @@ async def unclaim(request: Request, review_id: ReviewId, if_match: IfMatch = Non
         await _recorded(
             request,
             principal,
-            lambda desk: desk.unclaim(principal, review_id),
-            matching=(review_id, if_match),
+            lambda desk: desk.unclaim(principal, review_id, versions=_versions(if_match)),
         )
     )
 
@@ -233,8 +239,12 @@ async def cancel(request: Request, review_id: ReviewId, if_match: IfMatch = None
         await _recorded(
             request,
             principal,
-            lambda desk: desk.cancel(principal, review_id, reason=asked.said.reason),
-            matching=(review_id, if_match),
+            lambda desk: desk.cancel(
+                principal,
+                review_id,
+                reason=asked.said.reason,
+                versions=_versions(if_match),
+            ),
             digest=asked.digest,
         )
     )
@@ -257,8 +267,12 @@ async def consume(request: Request, review_id: ReviewId, if_match: IfMatch = Non
     recorded = await _recorded(
         request,
         principal,
-        lambda desk: desk.consume(principal, review_id, digest=asked.said.action_digest),
-        matching=(review_id, if_match),
+        lambda desk: desk.consume(
+            principal,
+            review_id,
+            digest=asked.said.action_digest,
+            versions=_versions(if_match),
+        ),
         digest=asked.digest,
     )
     return _json(decision_view(recorded, services(request).law.reviews))
@@ -280,8 +294,8 @@ async def _vote(
                 choice=choice,
                 reason=said.reason,
                 digest=said.action_digest,
+                versions=_versions(if_match),
             ),
-            matching=(review_id, if_match),
             digest=asked.digest,
         )
     )
@@ -289,7 +303,11 @@ async def _vote(
 
 async def _allowed(request: Request, *scopes: str) -> Principal:
     """Return the caller, who holds one of the scopes; a refusal of who proved who it is is kept."""
-    principal = await verified(request)
+    try:
+        principal = await verified(request)
+    except RevokedError as error:
+        await services(request).refusals.record(error.principal, error)
+        raise
     try:
         require_free(request, principal)
         if principal.scopes.isdisjoint(scopes):
@@ -305,29 +323,21 @@ async def _recorded(
     principal: Principal,
     step: Callable[[Desk], Awaitable[Answered]],
     *,
-    matching: tuple[str, str | None],
     digest: str | None = None,
 ) -> Answered:
-    """Take the step if the review is still what If-Match says; a refusal goes into the ledger."""
+    """Take the step; that it was refused goes into the ledger."""
     here = services(request)
-    review_id, if_match = matching
     try:
-        if if_match is not None:
-            _require_match(await here.desk.find(principal, review_id), if_match)
         return await step(here.desk)
     except RefusalError as error:
         await here.refusals.record(principal, error, request_digest=digest)
         raise
 
 
-def _require_match(review: Review, if_match: str) -> None:
-    tags = {tag.strip() for tag in if_match.split(",")}
-    if "*" not in tags and etag(review) not in tags:
-        raise RefusalError(
-            "review.version_mismatch",
-            f"this review is at version {review.version} by now; read it again",
-            412,
-        )
+def _versions(if_match: str | None) -> Versions:
+    """Return the versions that a strong comparison with If-Match finds; None for any."""
+    tags = {tag.strip() for tag in (if_match or "*").split(",")}
+    return None if "*" in tags else frozenset(int(tag[1:-1]) for tag in tags if _TAG.match(tag))
 
 
 async def _asked(desk: Desk, principal: Principal, review_id: str) -> bool:

@@ -154,10 +154,10 @@ def dying(reviews: Reviews, *events: type[Event]) -> Any:
     """Make the room die before it takes one of these steps; return how it was."""
     advance = reviews.advance
 
-    async def dies(tenant: str, review_id: str, event: Event, *, by: str | None) -> Moved:
+    async def dies(tenant: str, review_id: str, event: Event, **how: Any) -> Moved:
         if isinstance(event, events):
             raise CrashError
-        return await advance(tenant, review_id, event, by=by)
+        return await advance(tenant, review_id, event, **how)
 
     reviews.advance = dies  # type: ignore[method-assign]
     return advance
@@ -333,6 +333,20 @@ def test_a_cancellation_and_an_approval_at_the_same_time_have_one_outcome(valkey
                 found = await house.found(review)
                 went = await house.arrived()
                 assert (found.state, went) in {(State.CONSUMED, 1), (State.CANCELLED, 0)}, ends
+
+    asyncio.run(scenario())
+
+
+def test_a_held_message_that_is_damaged_keeps_no_other_from_going(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_house(valkey) as house:
+            damaged = await house.approve(await house.hold())
+            held = keys.held(house.office.tenant)
+            await house.office.store.execute("HSET", held, damaged.review_id, b"{")
+            sound = await house.approve(await house.hold())
+            assert await house.arrived() == 1
+            assert (await house.found(sound)).state is State.CONSUMED
+            assert (await house.found(damaged)).state is State.APPROVED
 
     asyncio.run(scenario())
 

@@ -265,6 +265,36 @@ def test_a_step_that_others_outrun_again_and_again_is_a_conflict(valkey: Valkey)
     asyncio.run(scenario())
 
 
+def test_who_decides_on_an_older_look_is_told_to_look_again(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with valkey.store() as meddled_store:
+            meddling = Meddling(meddled_store)
+            tenant = valkey.tenant()
+            async with (
+                a_room(valkey, tenant=tenant) as other,
+                a_room(valkey, tenant=tenant, through=lambda _: meddling) as room,
+            ):
+                await room.open(1)
+                reject = Voted(by=a_person(), choice=Choice.REJECT, reason="no")
+
+                async def vote(*versions: int) -> State:
+                    seen = frozenset(versions)
+                    moved = await room.reviews.advance(
+                        tenant, "r1", reject, by="rita", versions=seen
+                    )
+                    return moved.review.state
+
+                await room.claim("r1")
+                assert await refusal(vote(1)) == ("review.version_mismatch", 412)
+                meddling.before = [lambda: other.claim("r1", seconds=90)]
+                assert await refusal(vote(2)) == ("review.version_mismatch", 412)
+                assert (await room.find("r1")).version == 3
+                assert await vote(2, 3) is State.REJECTED
+                await room.is_sound()
+
+    asyncio.run(scenario())
+
+
 def test_a_call_that_is_made_again_behind_the_steps_of_others_is_done(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_room(valkey) as room:

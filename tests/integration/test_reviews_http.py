@@ -8,6 +8,7 @@ import time
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -314,8 +315,10 @@ def test_of_two_who_use_an_approval_at_once_one_may(tenant: Tenant) -> None:
     done(act(person(tenant), review_id, "approve"), "approved")
     answers = at_once(
         *(
-            lambda client=client: act(client, review_id, "consume", action_digest=digest)
-            for client in (fresh(tenant, "planner", "agent") for _ in range(4))
+            partial(
+                act, fresh(tenant, "planner", "agent"), review_id, "consume", action_digest=digest
+            )
+            for _ in range(4)
         )
     )
     ids = {one.json()["decision_id"] for one in answers if one.status_code == httpx.codes.OK}
@@ -412,11 +415,13 @@ def test_who_is_revoked_or_stopped_decides_nothing(tenant: Tenant) -> None:
     operator.post("/v1/controls/kill", json=stop).raise_for_status()
     gone = {"tenant": tenant.name, "agent": "rita"}
     operator.post("/v1/controls/revoke", json=gone).raise_for_status()
-    until(lambda: act(person(tenant), review_id, "claim").status_code != httpx.codes.OK)
+    until(lambda: act(person(tenant), review_id, "claim").status_code == 401)
     problem(act(person(tenant), review_id, "approve"), 401, "auth.revoked")
     until(lambda: act(person(tenant, "ralf"), review_id, "unclaim").status_code == 403)
     problem(act(person(tenant, "ralf"), review_id, "approve"), 403, "control.killed")
     assert found(tenant, review_id)["votes"] == []
+    refused = {(refusal["code"], refusal["agent"]) for refusal in tenant.account().refused}
+    assert refused == {("auth.revoked", "rita"), ("control.killed", "ralf")}
 
 
 def test_a_reason_is_given_and_bodies_are_sound(tenant: Tenant) -> None:
@@ -458,6 +463,17 @@ def test_only_the_version_that_was_read_is_decided_on(tenant: Tenant) -> None:
     done(act(person(tenant), review_id, "approve", if_match=f"{stale}, {fresh_tag}"), "consumed")
 
 
+def test_of_two_votes_on_the_same_version_at_once_one_is_taken(tenant: Tenant) -> None:
+    for _ in range(3):
+        review_id = held(tenant, priority="critical")
+        clients = [fresh(tenant, name, "reviewer") for name in ("rita", "ralf", "rosa")]
+        answers = at_once(
+            *(partial(act, client, review_id, "approve", if_match='"1"') for client in clients)
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412]
+        assert len(found(tenant, review_id)["votes"]) == 1
+
+
 def test_what_has_ended_is_decided_on_no_more(tenant: Tenant) -> None:
     approved, rejected = held(tenant), held(tenant)
     done(act(person(tenant), approved, "approve"), "consumed")
@@ -487,8 +503,8 @@ def test_of_two_reviewers_at_once_exactly_one_decides_and_the_other_is_told(
     for _ in range(5):
         review_id = held(tenant)
         answers = at_once(
-            lambda: act(fresh(tenant, "rita", "reviewer"), review_id, "approve"),  # noqa: B023  # used within the round
-            lambda: act(fresh(tenant, "ralf", "reviewer"), review_id, "reject"),  # noqa: B023
+            partial(act, fresh(tenant, "rita", "reviewer"), review_id, "approve"),
+            partial(act, fresh(tenant, "ralf", "reviewer"), review_id, "reject"),
         )
         statuses = [answer.status_code for answer in answers]
         assert sorted(statuses) == [200, 409], [answer.text for answer in answers]

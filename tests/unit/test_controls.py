@@ -1,6 +1,7 @@
 """The control board refuses what operators switched off, and never forgets by accident."""
 
 import json
+import pickle
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from policies.controls import (
     DamagedControlsError,
     Kill,
     KillScope,
+    RevokedError,
     controls_from_json,
     controls_to_json,
     folded,
@@ -122,6 +124,15 @@ def test_a_revoked_agent_is_refused_in_its_own_tenant_only() -> None:
     assert _code(controls.refusal(a_principal(), None)) == ("auth.revoked", 401)
     assert controls.refusal(a_principal(tenant="globex"), None) is None
     assert controls.without_revoked_agent("acme", "writer").refusal(a_principal(), None) is None
+
+
+def test_a_revocation_says_whose_token_it_was_however_far_it_travels() -> None:
+    refusal = Controls().with_revoked_agent("acme", "writer").revocation(a_principal())
+    assert isinstance(refusal, RevokedError)
+    there = pickle.loads(pickle.dumps(refusal))
+    for error in (refusal, there):
+        assert error.principal == a_principal()
+        assert (error.code, error.status, str(error)) == ("auth.revoked", 401, str(refusal))
 
 
 def test_a_kill_is_no_revocation() -> None:

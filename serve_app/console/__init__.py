@@ -1,0 +1,1 @@
+"""The console: where people see what is held and decide on it, in a browser."""

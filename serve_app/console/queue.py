@@ -1,0 +1,136 @@
+"""The queue: what waits for people, as it comes and goes, without anybody reloading."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import RedirectResponse, StreamingResponse
+
+from policies.errors import GovernanceError
+from policies.review import OPEN, Review, State
+from serve_app.api.auth import require_free, services
+from serve_app.console import sheet
+from serve_app.console.door import Visitor, visitor
+from serve_app.console.pages import ConsoleRoute, page
+
+router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
+
+_READS: Final = "reviews:read"
+_PAGE: Final = 40  # what a page shows at least, when there is so much
+_SLICE: Final = 20
+_SLICES_MAX: Final = 50  # a rare tool or agent is looked for among so many slices, then it says so
+_STREAM_MAX_S: Final = 300.0
+_OPEN: Final = "open"
+_ALL: Final = "all"
+_TEXT = Annotated[str, Query(max_length=256)]
+_STATES: Final = (_OPEN, *(state.value for state in State), _ALL)
+
+
+@router.get("/console")
+async def front() -> Response:
+    """Lead to the queue."""
+    return RedirectResponse("/console/", 308)
+
+
+@router.get("/console/")
+async def queue(  # noqa: PLR0913  # one for each filter
+    request: Request,
+    *,
+    state: _TEXT = _OPEN,
+    tier: _TEXT = "",
+    tool: _TEXT = "",
+    agent: _TEXT = "",
+    cursor: _TEXT = "",
+) -> Response:
+    """List what waits; for htmx only the table, which is what changes."""
+    who = await visitor(request, _READS)
+    filters = {"state": state, "tier": tier, "tool": tool, "agent": agent}
+    reviews, following, is_cut = await _found(request, who, filters=filters, cursor=cursor)
+    now = services(request).clock.now()
+    is_part = request.headers.get("hx-request") == "true"
+    wanted = {name: value for name, value in filters.items() if value}
+    return page(
+        request,
+        "queue_table.html" if is_part else "queue.html",
+        rows=[sheet.row(review, now=now) for review in reviews],
+        filters=filters,
+        states=_STATES,
+        tiers=[one.name for one in services(request).law.reviews.tiers],
+        here=f"/console/?{urlencode({**wanted, **({'cursor': cursor} if cursor else {})})}",
+        following=f"/console/?{urlencode({**wanted, 'cursor': following})}" if following else "",
+        is_cut=is_cut,
+    )
+
+
+async def _found(
+    request: Request, who: Visitor, *, filters: dict[str, str], cursor: str
+) -> tuple[list[Review], str | None, bool]:
+    """Return what fits the filters, where to go on, and whether it stopped looking too early."""
+    found: list[Review] = []
+    place: str | None = cursor or None
+    for _ in range(_SLICES_MAX):
+        part = await services(request).desk.listed(
+            who.principal, states=_states(filters["state"]), limit=_SLICE, cursor=place
+        )
+        found += [review for review in part.reviews if _fits(review, filters)]
+        place = part.next_cursor
+        if place is None or len(found) >= _PAGE:
+            return found, place, False
+    return found, place, True
+
+
+def _states(word: str) -> frozenset[State] | None:
+    if word == _ALL:
+        return None
+    return frozenset({State(word)}) if word in State else OPEN
+
+
+def _fits(review: Review, filters: dict[str, str]) -> bool:
+    tool, agent = filters["tool"].strip().lower(), filters["agent"].strip().lower()
+    return (
+        filters["tier"] in ("", review.tier)
+        and tool in sheet.title(review).lower()
+        and agent in review.agent
+    )
+
+
+@router.get("/console/stream")
+async def stream(
+    request: Request,
+    last_event_id: Annotated[
+        str, Header(alias="Last-Event-ID", pattern=r"^([0-9]{1,18}-[0-9]{1,18})?$")
+    ] = "",
+) -> Response:
+    """Follow what happens to the tenant's reviews: one `review` event a step, with its id."""
+    who = await visitor(request, _READS)
+    after = last_event_id or await services(request).desk.position(who.principal)
+    return StreamingResponse(
+        _events(request, who, after=after),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(request: Request, who: Visitor, *, after: str) -> AsyncIterator[bytes]:
+    """Yield each step; ends after 300 s, with the token, and when who listens is stopped."""
+    here = services(request)
+    ends_s = here.clock.monotonic_s() + _STREAM_MAX_S
+    yield b"retry: 1000\nid: %s\n\n" % after.encode()
+    try:
+        async with aclosing(here.desk.events(who.principal, after=after)) as batches:
+            async for batch in batches:
+                require_free(request, who.principal)
+                is_over = here.clock.now().timestamp() >= who.principal.expires_at_s
+                if is_over or here.clock.monotonic_s() >= ends_s or await request.is_disconnected():
+                    return
+                if not batch:
+                    yield b": still here\n\n"
+                for event in batch:
+                    data = f"{event.review_id} {event.state} {event.version}".encode()
+                    yield b"event: review\nid: %s\ndata: %s\n\n" % (event.id.encode(), data)
+    except GovernanceError:
+        return  # the browser connects again, and is told then what is wrong

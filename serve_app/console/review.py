@@ -1,0 +1,213 @@
+"""One review: what would run, why it is held, who decides, and the forms to decide with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+import structlog
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import RedirectResponse
+
+from policies.errors import GovernanceError, RefusalError
+from policies.review import OPEN, Choice, Review, State
+from policies.roles import require_scope
+from serve_app.api.auth import services
+from serve_app.api.fields import Handle
+from serve_app.console import sheet
+from serve_app.console.door import Visitor, posted, visitor
+from serve_app.console.durations import clock_text, left_text
+from serve_app.console.pages import ConsoleRoute, page
+from serve_app.console.shown import Shown, shown
+from serve_app.desk import Desk
+
+router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
+
+_READS: Final = "reviews:read"
+_DECIDES: Final = "reviews:decide"
+_OUTCOMES: Final = {
+    State.CONSUMED: "Approved and gone: the message is on its way to its recipient.",
+    State.APPROVED: "Approved: the agent that asked can use it now.",
+    State.REJECTED: "Rejected: nothing left.",
+    State.PENDING: "Your vote is recorded; more people must approve.",
+}
+ReviewId = Annotated[Handle, Path()]
+
+log = structlog.get_logger(__name__)
+
+
+@router.get("/console/reviews/{review_id}")
+async def read(request: Request, review_id: ReviewId) -> Response:
+    """Show one review of the visitor's tenant, private parts masked."""
+    who = await visitor(request, _READS)
+    return await _page(request, who, await services(request).desk.find(who.principal, review_id))
+
+
+@router.get("/console/reviews/{review_id}/whole")
+async def whole(request: Request, review_id: ReviewId) -> Response:
+    """Return all of what would leave, masked, as text, where the page shows only its beginning."""
+    who = await visitor(request, _READS)
+    require_scope(who.principal, _DECIDES)
+    message = await services(request).desk.message(who.principal, review_id)
+    if message is None:
+        raise RefusalError("review.not_held", "nothing is held for this review any more", 404)
+    content = await asyncio.to_thread(shown, message.content, reveal=False, limit=None)
+    return Response(content.text, media_type="text/plain; charset=utf-8")
+
+
+@router.post("/console/reviews/{review_id}/reveal")
+async def reveal(request: Request, review_id: ReviewId) -> Response:
+    """Show what was masked, to who decides; who looked is logged."""
+    who, _ = await posted(request, _DECIDES)
+    review = await services(request).desk.find(who.principal, review_id)
+    log.warning(
+        "review.revealed",
+        tenant=who.principal.tenant,
+        by=who.principal.agent,
+        review_id=review_id,
+        action_digest=review.action_digest,
+    )
+    return await _page(request, who, review, reveals=True)
+
+
+@router.post("/console/reviews/{review_id}/vote")
+async def vote(request: Request, review_id: ReviewId) -> Response:
+    """Vote on exactly what the form showed: its version and its digest are part of it."""
+    who, fields = await posted(request, _DECIDES)
+    said = fields.get("choice", "")
+
+    async def cast(desk: Desk) -> Review:
+        if said not in Choice:
+            raise RefusalError("request.invalid", "choose: approve, reject or abstain", 422)
+        return await desk.vote(
+            who.principal,
+            review_id,
+            choice=Choice(said),
+            reason=fields.get("reason", "").replace("\r\n", "\n").strip(),
+            digest=fields.get("digest") or None,
+        )
+
+    return await _step(request, (who, review_id, fields), cast, outcome="voted")
+
+
+@router.post("/console/reviews/{review_id}/claim")
+async def claim(request: Request, review_id: ReviewId) -> Response:
+    """Say that the visitor looks at it, so that nobody else need."""
+    who, fields = await posted(request, _DECIDES)
+    return await _step(
+        request,
+        (who, review_id, fields),
+        lambda desk: desk.claim(who.principal, review_id),
+        outcome="claimed",
+    )
+
+
+@router.post("/console/reviews/{review_id}/unclaim")
+async def unclaim(request: Request, review_id: ReviewId) -> Response:
+    """Let go of the visitor's claim."""
+    who, fields = await posted(request, _DECIDES)
+    return await _step(
+        request,
+        (who, review_id, fields),
+        lambda desk: desk.unclaim(who.principal, review_id),
+        outcome="unclaimed",
+    )
+
+
+@router.post("/console/reviews/{review_id}/escalate")
+async def escalate(request: Request, review_id: ReviewId) -> Response:
+    """Let others decide too, now."""
+    who, fields = await posted(request, _DECIDES)
+    reason = fields.get("reason", "").strip()
+    return await _step(
+        request,
+        (who, review_id, fields),
+        lambda desk: desk.escalate(who.principal, review_id, reason=reason),
+        outcome="escalated",
+    )
+
+
+async def _step(
+    request: Request,
+    asked: tuple[Visitor, str, dict[str, str]],
+    take: Callable[[Desk], Awaitable[Review]],
+    *,
+    outcome: str,
+) -> Response:
+    """Take a step if the review is still what the form showed; else show it as it is now."""
+    who, review_id, fields = asked
+    here = services(request)
+    try:
+        review = await here.desk.find(who.principal, review_id)
+        if fields.get("version") != str(review.version):
+            raise RefusalError("review.version_mismatch", "It changed while you read it.", 412)
+        await take(here.desk)
+    except RefusalError as error:
+        await here.refusals.record(who.principal, error)
+        if error.code == "review.not_found":
+            raise
+        here.meter.refused(error.code)
+        review = await here.desk.find(who.principal, review_id)
+        return await _page(request, who, review, error=error, fields=fields)
+    return RedirectResponse(f"/console/reviews/{review_id}?{outcome}", 303)
+
+
+async def _page(  # noqa: PLR0913  # what a page can be about
+    request: Request,
+    who: Visitor,
+    review: Review,
+    *,
+    reveals: bool = False,
+    error: GovernanceError | None = None,
+    fields: dict[str, str] | None = None,
+) -> Response:
+    now = services(request).clock.now()
+    return page(
+        request,
+        "review.html",
+        status=200 if error is None else error.status,
+        review=review,
+        row=sheet.row(review, now=now),
+        is_open=review.state in OPEN,
+        content=await _content(request, who, review, reveals=reveals),
+        reveals=reveals,
+        bars=sheet.bars(review),
+        happenings=sheet.happenings(review),
+        hindrance=sheet.hindrance(review, who.principal, now=now),
+        may_unclaim=sheet.may_unclaim(review, who.principal, now=now),
+        times={
+            "opened": clock_text(review.opened_at),
+            "expires": clock_text(review.expires_at),
+            "widens": clock_text(review.ladder.next_at) if review.ladder.next_at else "",
+            "claimed": left_text(review.claim.until, now) if review.claim else "",
+        },
+        outcome=_outcome(request, review),
+        error=error,
+        reason=(fields or {}).get("reason", ""),
+        choice=(fields or {}).get("choice", ""),
+    )
+
+
+async def _content(
+    request: Request, who: Visitor, review: Review, *, reveals: bool
+) -> Shown | None:
+    """Return what would leave, for who may decide; None when it is not theirs to see, or gone."""
+    if not who.may(_DECIDES):
+        return None
+    message = await services(request).desk.message(who.principal, review.review_id)
+    if message is None:
+        return None
+    return await asyncio.to_thread(shown, message.content, reveal=reveals)
+
+
+def _outcome(request: Request, review: Review) -> str:
+    """Say what came of what the visitor just did; the address says which it was."""
+    if "voted" in request.query_params:
+        return _OUTCOMES.get(review.state, f"Your vote is recorded; it is {review.state.value}.")
+    said = {
+        "claimed": "You have claimed it: nobody else can decide while you do.",
+        "unclaimed": "You let go of your claim.",
+        "escalated": "It is one level up: others can decide too.",
+    }
+    return next((text for word, text in said.items() if word in request.query_params), "")
