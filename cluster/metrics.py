@@ -113,6 +113,22 @@ MAILBOX_ACKED: Final = Counter("acgs_mailbox_acked_total", "Messages that recipi
 MAILBOX_NACKED: Final = Counter("acgs_mailbox_nacked_total", "Messages that recipients gave back")
 MAILBOX_REDELIVERED: Final = Counter("acgs_mailbox_redelivered_total", "Messages handed out again")
 
+REVIEWS_OPENED: Final = Counter("acgs_reviews_opened_total", "Reviews that were opened")
+REVIEW_STEPS: Final = Counter(
+    "acgs_review_steps_total", "Steps of reviews, and where they led", ["step", "state"]
+)
+REVIEW_DURATION: Final = Histogram(
+    "acgs_review_duration_seconds",
+    "From the opening of a review to its end",
+    ["state"],
+    buckets=(1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 72 * 3600),
+)
+REVIEWS_OPEN: Final = Gauge(
+    "acgs_reviews_open",
+    "Reviews of all tenants that wait for people",
+    multiprocess_mode="livemostrecent",
+)
+
 POLICY_CACHE_HITS: Final = Counter("acgs_policy_cache_hits_total", "Verdicts found in the cache")
 POLICY_CACHE_MISSES: Final = Counter("acgs_policy_cache_misses_total", "Verdicts not in the cache")
 POLICY_EVALUATION: Final = Histogram(

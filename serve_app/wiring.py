@@ -43,6 +43,7 @@ from policies.settlement import SettlementLaw
 from serve_app.api.refusals import Refusals
 from serve_app.api.services import Check, Services
 from serve_app.bus import Bus, Gate, Law
+from serve_app.console.sessions import Sessions
 from serve_app.desk import Desk, Releases
 from serve_app.effects import Effects
 from serve_app.judges.cache import VerdictCache
@@ -153,6 +154,7 @@ async def _open_rest(
         reader=rooms.reader,
         mailboxes=rooms.mailboxes,
         desk=desk,
+        sessions=Sessions(store),
         refusals=_refusals(rooms.recorder, settings, clock),
         meter=meter,
         checks=_checks(store, engine, controls=controls, reader=rooms.reader),

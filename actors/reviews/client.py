@@ -17,14 +17,15 @@ import structlog
 from actors.reviews.cursor import bad_cursor, cursor_of, spot_of
 from actors.reviews.record import DamagedReviewError, moment, pack, unpack
 from actors.reviews.step import Taken
-from actors.reviews.store import ReviewStore, Stored, bell, packed_of
+from actors.reviews.store import OPENED_NOW, ReviewStore, Stored, bell, packed_of
+from cluster import metrics
 from cluster.clock import Clock
 from cluster.store.client import Call, Store
 from policies import reviewing
 from policies.errors import DependencyError, RefusalError
 from policies.message import Message
 from policies.parcel import open_parcel
-from policies.review import Event, Review, State, TimePassed
+from policies.review import ENDED, Event, Review, State, TimePassed
 from policies.review_notice import notice_id, notice_of
 
 ADOPT_AGE_S: Final = 2.0  # younger ones are still in the hands of who recorded them
@@ -140,6 +141,8 @@ class Reviews:
 
     def opened(self, reply: object) -> bool:
         """Say whether the review is open, now or since before, by the reply to that call."""
+        if reply == OPENED_NOW:
+            metrics.REVIEWS_OPENED.inc()
         return isinstance(reply, int) and reply > 0
 
     async def adopt(self, tenant: str) -> int:
@@ -156,6 +159,7 @@ class Reviews:
             if cursor == "0":
                 break
         self._cursors[tenant] = cursor
+        metrics.REVIEWS_OPENED.inc(adopted)
         return adopted
 
     # -- reading -------------------------------------------------------------------------------
@@ -289,6 +293,7 @@ class Reviews:
             notice = notice_of(after, now=now)
             match await self._shelf.move(self._shelf.move_call(taken, note, notice)):
                 case [1, int() as told]:
+                    _count(taken)
                     return Moved(after, (notice, notice_id(after)) if notice and told else None)
                 case [0, bytes() as stored]:
                     review = unpack(packed_of(stored))
@@ -354,6 +359,14 @@ def require_version(review: Review, versions: Versions) -> None:
     if versions is not None and review.version not in versions:
         detail = f"this review is at version {review.version} by now; read it again"
         raise RefusalError("review.version_mismatch", detail, 412)
+
+
+def _count(taken: Taken) -> None:
+    after = taken.after
+    metrics.REVIEW_STEPS.labels(taken.step.value, after.state.value).inc()
+    if after.state in ENDED:
+        waited_s = (taken.at - after.opened_at).total_seconds()
+        metrics.REVIEW_DURATION.labels(after.state.value).observe(max(0.0, waited_s))
 
 
 def _not_found(review_id: str) -> RefusalError:

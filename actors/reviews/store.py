@@ -21,6 +21,7 @@ from policies.review_notice import notice_id
 
 REPLY_BYTES_MAX: Final = 4 << 20
 EVENTS_MAX: Final = 10_000
+OPENED_NOW: Final = 2  # what open.lua replies when it opened the review
 OPENED: Final = "open"  # the step of which every review is born
 LIVE: Final = "live"  # the shelf of those that have not ended
 CLOSED: Final = "ended"
@@ -110,7 +111,7 @@ class ReviewStore:
 
     async def open(self, review: Review) -> bool:
         """Open it, and say whether it was not open before."""
-        return await self._commits.run(self.opening(review)) == 2
+        return await self._commits.run(self.opening(review)) == OPENED_NOW
 
     def move_call(self, taken: Taken, note: tuple[bytes, bytes], notice: Message | None) -> Call:
         """Return the call that takes one step; see the script for its reply."""

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from actors.reviews.client import Reviews
+from cluster import metrics
 from cluster.errors import StoreUnavailableError
 from policies.errors import DependencyError
 
@@ -71,8 +72,11 @@ class Timers:
 
     async def once(self) -> None:
         """Make one bounded pass over every tenant. Raises DependencyError."""
+        waiting = 0
         for tenant in await self._reviews.tenants():
             await self._serve(tenant)
+            waiting += await self._reviews.open_count(tenant)
+        metrics.REVIEWS_OPEN.set(waiting)
         self._counts.passes += 1
 
     async def _serve(self, tenant: str) -> None:

@@ -40,6 +40,7 @@ from serve_app.api.schemas import (
     RevokeIn,
 )
 from serve_app.api.services import Services
+from serve_app.console import routes as console
 
 # ReviewEventOut is read by nobody: it stands in a stream, where FastAPI does not see it.
 _REVIEWS: Final = (SaidIn, VoteIn, ConsumeIn, ReviewEventOut)
@@ -85,6 +86,8 @@ def create_api(open_services: OpenServices, *, echo_request_id: bool = False) ->
     )
     for room in _ROOMS:
         app.include_router(room.router)
+    for router in console.ROUTERS:
+        app.include_router(router)
     prefer_quick(app, "/v1/messages", messages.send_message)
     prefer_quick(app, "/v1/decisions", messages.make_decision)
     _answer_errors(app)

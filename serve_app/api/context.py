@@ -23,7 +23,9 @@ _REQUEST_ID_MAX: Final = 1024
 _UNROUTED: Final = "(none)"
 _SATURATED: Final = "gateway.saturated"
 _ALWAYS_IN: Final = ("/health/", "/v1/health", "/metrics")
-_WAITING: Final = frozenset({"/v1/mailbox", "/v1/mailbox/stream", "/v1/reviews/stream"})
+_WAITING: Final = frozenset(
+    {"/v1/mailbox", "/v1/mailbox/stream", "/v1/reviews/stream", "/console/stream"}
+)
 
 
 @dataclass(slots=True)

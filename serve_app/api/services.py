@@ -15,6 +15,7 @@ from cluster.settings import Settings
 from policies.constitution import Constitution
 from serve_app.api.refusals import Refusals
 from serve_app.bus import Bus, Law
+from serve_app.console.sessions import Sessions
 from serve_app.desk import Desk
 from serve_app.ports import Meter
 
@@ -38,6 +39,7 @@ class Services:
     reader: LedgerReader
     mailboxes: Mailboxes
     desk: Desk
+    sessions: Sessions
     refusals: Refusals
     meter: Meter
     checks: Mapping[str, Check]

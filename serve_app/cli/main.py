@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from cluster.constants import CONSTITUTIONAL_HASH
-from serve_app.cli import agents, demo, inbox, ledger, reviews, run, send, tail, token
+from serve_app.cli import agents, console, demo, inbox, ledger, reviews, run, send, tail, token
 from serve_app.cli.exits import MEANING
 from serve_app.cli.sentences import Sentences
 
@@ -41,6 +41,7 @@ app.add_typer(agents.app, name="agents", rich_help_panel=_ACT)
 app.command("send", rich_help_panel=_ACT)(send.send)
 app.command("decide", rich_help_panel=_ACT)(send.decide)
 app.command("inbox", rich_help_panel=_ACT)(inbox.inbox)
+app.command("console", rich_help_panel=_DECIDE)(console.console)
 app.add_typer(reviews.app, name="reviews", rich_help_panel=_DECIDE)
 app.command("tail", rich_help_panel=_LOOK)(tail.tail)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_LOOK)

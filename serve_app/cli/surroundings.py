@@ -41,7 +41,9 @@ def own_url(settings: Settings) -> str:
     return f"http://{everywhere.get(settings.http_host, settings.http_host)}:{settings.http_port}"
 
 
-def token_for(settings: Settings, *, tenant: str, agent: str, roles: tuple[str, ...]) -> str:
+def token_for(
+    settings: Settings, *, tenant: str, agent: str, roles: tuple[str, ...], ttl_s: int = _TTL_S
+) -> str:
     """Return ACGS_TOKEN, or on a laptop a fresh token of this identity."""
     given = os.environ.get(TOKEN)
     if given:
@@ -52,7 +54,7 @@ def token_for(settings: Settings, *, tenant: str, agent: str, roles: tuple[str, 
             "mints its own"
         )
     return mint_token(
-        settings, tenant=tenant, agent=agent, roles=roles, ttl_s=_TTL_S, now=SystemClock().now()
+        settings, tenant=tenant, agent=agent, roles=roles, ttl_s=ttl_s, now=SystemClock().now()
     )
 
 

@@ -23,6 +23,7 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 _READS: Final = "decisions:read"
 _PAGE: Final = 50
+_EFFECTS: Final = {effect.value: effect for effect in Effect}
 _TEXT = Annotated[str, Query(max_length=128)]
 DecisionId = Annotated[Handle, Path()]
 
@@ -35,7 +36,7 @@ async def browse(
     who = await visitor(request, _READS)
     found = await services(request).reader.decisions(
         who.principal.tenant,
-        effect=Effect(effect) if effect in Effect else None,
+        effect=_EFFECTS.get(effect),
         agent=agent.strip() or None,
         limit=_PAGE,
         cursor=cursor or None,
@@ -45,7 +46,7 @@ async def browse(
         request,
         "decisions.html",
         rows=[_row(decision, receipt) for decision, receipt in found.decisions],
-        effects=[one.value for one in Effect],
+        effects=list(_EFFECTS),
         filters={"effect": effect, "agent": agent},
         following=f"/console/decisions?{urlencode(wanted)}" if found.next_cursor else "",
     )

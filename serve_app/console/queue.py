@@ -27,7 +27,8 @@ _STREAM_MAX_S: Final = 300.0
 _OPEN: Final = "open"
 _ALL: Final = "all"
 _TEXT = Annotated[str, Query(max_length=256)]
-_STATES: Final = (_OPEN, *(state.value for state in State), _ALL)
+_BY_WORD: Final = {state.value: frozenset({state}) for state in State}
+_STATES: Final = (_OPEN, *_BY_WORD, _ALL)
 
 
 @router.get("/console")
@@ -37,7 +38,7 @@ async def front() -> Response:
 
 
 @router.get("/console/")
-async def queue(  # noqa: PLR0913  # one for each filter
+async def queue(
     request: Request,
     *,
     state: _TEXT = _OPEN,
@@ -86,7 +87,7 @@ async def _found(
 def _states(word: str) -> frozenset[State] | None:
     if word == _ALL:
         return None
-    return frozenset({State(word)}) if word in State else OPEN
+    return _BY_WORD.get(word, OPEN)
 
 
 def _fits(review: Review, filters: dict[str, str]) -> bool:

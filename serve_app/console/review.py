@@ -26,6 +26,7 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 _READS: Final = "reviews:read"
 _DECIDES: Final = "reviews:decide"
+_CHOICES: Final = {choice.value: choice for choice in Choice}
 _OUTCOMES: Final = {
     State.CONSUMED: "Approved and gone: the message is on its way to its recipient.",
     State.APPROVED: "Approved: the agent that asked can use it now.",
@@ -75,15 +76,15 @@ async def reveal(request: Request, review_id: ReviewId) -> Response:
 async def vote(request: Request, review_id: ReviewId) -> Response:
     """Vote on exactly what the form showed: its version and its digest are part of it."""
     who, fields = await posted(request, _DECIDES)
-    said = fields.get("choice", "")
 
     async def cast(desk: Desk) -> Review:
-        if said not in Choice:
+        choice = _CHOICES.get(fields.get("choice", ""))
+        if choice is None:
             raise RefusalError("request.invalid", "choose: approve, reject or abstain", 422)
         return await desk.vote(
             who.principal,
             review_id,
-            choice=Choice(said),
+            choice=choice,
             reason=fields.get("reason", "").replace("\r\n", "\n").strip(),
             digest=fields.get("digest") or None,
         )
@@ -139,9 +140,7 @@ async def _step(
     who, review_id, fields = asked
     here = services(request)
     try:
-        review = await here.desk.find(who.principal, review_id)
-        if fields.get("version") != str(review.version):
-            raise RefusalError("review.version_mismatch", "It changed while you read it.", 412)
+        _require_seen(await here.desk.find(who.principal, review_id), fields)
         await take(here.desk)
     except RefusalError as error:
         await here.refusals.record(who.principal, error)
@@ -153,7 +152,12 @@ async def _step(
     return RedirectResponse(f"/console/reviews/{review_id}?{outcome}", 303)
 
 
-async def _page(  # noqa: PLR0913  # what a page can be about
+def _require_seen(review: Review, fields: dict[str, str]) -> None:
+    if fields.get("version") != str(review.version):
+        raise RefusalError("review.version_mismatch", "It changed while you read it.", 412)
+
+
+async def _page(
     request: Request,
     who: Visitor,
     review: Review,

@@ -49,6 +49,10 @@ def test_every_metric_of_the_product_is_there() -> None:
         "acgs_mailbox_acked",
         "acgs_mailbox_nacked",
         "acgs_mailbox_redelivered",
+        "acgs_reviews_opened",
+        "acgs_review_steps",
+        "acgs_review_duration_seconds",
+        "acgs_reviews_open",
         "acgs_policy_cache_hits",
         "acgs_policy_cache_misses",
         "acgs_policy_evaluation_seconds",
@@ -67,6 +71,7 @@ def test_no_label_is_without_bound() -> None:
     allowed = {
         *("effect", "lane", "code", "method", "route", "status", "name", "event"),
         *("service", "endpoint", "outcome", "error", "message_type", "priority"),
+        *("step", "state"),  # of a review
         "why",  # a refusal that was not recorded: one of few words of ours
     }
     for family in metrics._FAMILIES.values():
