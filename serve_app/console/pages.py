@@ -105,12 +105,13 @@ def refusal(request: Request, error: GovernanceError) -> Response:
 def signed_out(request: Request, error: GovernanceError | None, *, status: int = 401) -> Response:
     """Return the page on which people sign in; a session that no longer counts is forgotten."""
     had_one = COOKIE in request.cookies
+    is_news = had_one or request.method == "POST"  # who just arrives need not read an error first
     request.state.visitor = None
     answer = page(
         request,
         "sign_in.html",
         status=status,
-        detail=str(error) if error is not None and (had_one or status != 401) else "",
+        detail=str(error) if error is not None and is_news else "",
     )
     if had_one:
         answer.delete_cookie(COOKIE, path=COOKIE_PATH, httponly=True, samesite="strict")

@@ -24,6 +24,7 @@ _PAGE: Final = 40  # what a page shows at least, when there is so much
 _SLICE: Final = 20
 _SLICES_MAX: Final = 50  # a rare tool or agent is looked for among so many slices, then it says so
 _STREAM_MAX_S: Final = 300.0
+_EVENT_ID: Final = r"^([0-9]{1,18}-[0-9]{1,18})?$"
 _OPEN: Final = "open"
 _ALL: Final = "all"
 _TEXT = Annotated[str, Query(max_length=256)]
@@ -102,15 +103,17 @@ def _fits(review: Review, filters: dict[str, str]) -> bool:
 @router.get("/console/stream")
 async def stream(
     request: Request,
-    last_event_id: Annotated[
-        str, Header(alias="Last-Event-ID", pattern=r"^([0-9]{1,18}-[0-9]{1,18})?$")
-    ] = "",
+    last_event_id: Annotated[str, Header(alias="Last-Event-ID", pattern=_EVENT_ID)] = "",
+    after: Annotated[str, Query(pattern=_EVENT_ID)] = "",
 ) -> Response:
-    """Follow what happens to the tenant's reviews: one `review` event a step, with its id."""
+    """Follow what happens to the tenant's reviews: one `review` event a step, with its id.
+
+    It goes on behind the last event that the browser has seen, else behind `after`, else from now.
+    """
     who = await visitor(request, _READS)
-    after = last_event_id or await services(request).desk.position(who.principal)
+    begin = last_event_id or after or await services(request).desk.position(who.principal)
     return StreamingResponse(
-        _events(request, who, after=after),
+        _events(request, who, after=begin),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Final
 
 import structlog
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
 from policies.errors import GovernanceError, RefusalError
+from policies.message import Message
 from policies.review import OPEN, Choice, Review, State
 from policies.roles import require_scope
 from serve_app.api.auth import services
@@ -42,7 +43,10 @@ log = structlog.get_logger(__name__)
 async def read(request: Request, review_id: ReviewId) -> Response:
     """Show one review of the visitor's tenant, private parts masked."""
     who = await visitor(request, _READS)
-    return await _page(request, who, await services(request).desk.find(who.principal, review_id))
+    desk = services(request).desk
+    # First where the events stand, then the review: who follows them from there misses none.
+    after = await desk.position(who.principal)
+    return await _page(request, who, await desk.find(who.principal, review_id), after=after)
 
 
 @router.get("/console/reviews/{review_id}/whole")
@@ -53,7 +57,7 @@ async def whole(request: Request, review_id: ReviewId) -> Response:
     message = await services(request).desk.message(who.principal, review_id)
     if message is None:
         raise RefusalError("review.not_held", "nothing is held for this review any more", 404)
-    content = await asyncio.to_thread(shown, message.content, reveal=False, limit=None)
+    content = await asyncio.to_thread(shown, _leaving(message), reveal=False, limit=None)
     return Response(content.text, media_type="text/plain; charset=utf-8")
 
 
@@ -165,6 +169,7 @@ async def _page(
     reveals: bool = False,
     error: GovernanceError | None = None,
     fields: dict[str, str] | None = None,
+    after: str = "",
 ) -> Response:
     now = services(request).clock.now()
     return page(
@@ -172,6 +177,7 @@ async def _page(
         "review.html",
         status=200 if error is None else error.status,
         review=review,
+        after=after,
         row=sheet.row(review, now=now),
         is_open=review.state in OPEN,
         content=await _content(request, who, review, reveals=reveals),
@@ -202,7 +208,13 @@ async def _content(
     message = await services(request).desk.message(who.principal, review.review_id)
     if message is None:
         return None
-    return await asyncio.to_thread(shown, message.content, reveal=reveals)
+    return await asyncio.to_thread(shown, _leaving(message), reveal=reveals)
+
+
+def _leaving(message: Message) -> Mapping[str, object]:
+    if not message.metadata:
+        return message.content
+    return {"content": message.content, "metadata": message.metadata}
 
 
 def _outcome(request: Request, review: Review) -> str:

@@ -93,11 +93,22 @@
   }
 
   // -- a review that somebody else moves says so; what is being written stays
-  const { review, version } = document.body.dataset;
+  const { review, version, after } = document.body.dataset;
   if (review) {
-    new EventSource("/console/stream").addEventListener("review", (event) => {
-      const [id, , at] = event.data.split(" ");
-      if (id === review && Number(at) > Number(version)) byId("changed").hidden = false;
-    });
+    let last = after;
+    let source = null;
+    const follow = () => {
+      source?.close();
+      source = null;
+      if (document.hidden) return; // browsers keep few connections to one server; tabs share them
+      source = new EventSource(`/console/stream?after=${encodeURIComponent(last)}`);
+      source.addEventListener("review", (event) => {
+        last = event.lastEventId;
+        const [id, , at] = event.data.split(" ");
+        if (id === review && Number(at) > Number(version)) byId("changed").hidden = false;
+      });
+    };
+    document.addEventListener("visibilitychange", follow);
+    follow();
   }
 })();

@@ -115,11 +115,13 @@
     return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
   });
 
+  // Returns whether there is nothing to wait for any more.
   async function check() {
+    steps.replaceChildren();
     const answer = await fetch(panel.dataset.proof, { headers: { Accept: "application/json" } });
     if (!answer.ok) {
       conclude("warn", answer.status === 503 ? "The signed tree has not taken it in yet; reload in a second." : `The bus gives no proof (${answer.status}).`);
-      return;
+      return answer.status !== 503;
     }
     const { proof, keys, root_keys: rootKeys } = await answer.json();
     const tenant = await included(proof, "Your tenant's log");
@@ -137,6 +139,7 @@
     if (!signed) conclude("warn", "In the tree, but this browser knows no Ed25519: the signature is not checked. acgs ledger check does.");
     else if (!proof.root) conclude("good", "Verified in this browser; the root log does not cover it yet");
     else conclude("good", "Verified in this browser");
+    return Boolean(proof.root);
   }
 
   if (!window.crypto || !crypto.subtle) {
@@ -145,7 +148,10 @@
   }
   conclude("", "Checking");
   try {
-    await check();
+    // The tree takes entries in within a second, and the root log follows.
+    for (let rest = 5; !(await check()) && rest > 0; rest -= 1) {
+      await new Promise((go) => setTimeout(go, 1000));
+    }
   } catch (error) {
     conclude("bad", error instanceof Broken ? `Does not verify: ${error.message}.` : `Does not verify: the proof cannot be read (${error.message}).`);
   }
