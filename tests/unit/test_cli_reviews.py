@@ -31,12 +31,12 @@ def voted(review: Review, choice: Choice = Choice.APPROVE, reason: str = "it is 
 
 def test_a_review_shows_what_a_person_must_know(capsys: pytest.CaptureFixture[str]) -> None:
     review = voted(a_review(review_id=ID, quorum=a_quorum(2)))
-    _show(shown(review), {"content": {"tool": "email.send", "args": {"to": "ines"}}})
+    _show(shown(review), {"content": {"tool": "email.send", "args": {"to": "inga"}}})
     out = capsys.readouterr().out
     assert out.startswith(f"pending  {ID}, 1 of 2 approved\n")
     for part in (
         *("writer of acme", "mailer", "email.send", "policy.held", "2 of reviewer"),
-        *("approve by rita (reviewer)", "it is fine", review.action_digest, '"to": "ines"'),
+        *("approve by rita (reviewer)", "it is fine", review.action_digest, '"to": "inga"'),
     ):
         assert part in out, part
 

@@ -19,7 +19,7 @@ from cluster.identity.devkeys import mint_token
 from cluster.identity.verifier import open_verifier
 from cluster.settings import Environment, Settings
 from cluster.store.client import Call
-from policies.controls import Controls
+from policies.controls import Controls, Kill, KillScope
 from policies.errors import DependencyError, GovernanceError
 from policies.message import Message
 from policies.principal import Principal
@@ -99,7 +99,11 @@ class House:
 
     async def find(self, principal: Principal, review_id: str) -> Review:
         assert (principal.tenant, review_id) == ("acme", "decision-1")
-        return a_review(opened_at=self.clock.now(), expires_at=self.clock.now() + HOUR)
+        return a_review(
+            resource="<b>bold\u202e</b>",
+            opened_at=self.clock.now(),
+            expires_at=self.clock.now() + HOUR,
+        )
 
     async def message(self, principal: Principal, review_id: str) -> Message:
         assert (principal.tenant, review_id) == ("acme", "decision-1")
@@ -239,6 +243,30 @@ def test_a_revoked_person_is_signed_out(tmp_path: Path) -> None:
         assert answer.status_code == httpx.codes.UNAUTHORIZED
         assert "was revoked" in answer.text
         assert f'{COOKIE}=""' in answer.headers["set-cookie"]
+
+    told(tmp_path, story)
+
+
+def test_who_is_stopped_by_an_operator_sees_why_and_nothing_else(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        await house.signed_in(client)
+        scope = KillScope(tenant="acme")
+        kill = Kill(scope=scope, reason="an incident", by="olivia", at=house.clock.now())
+        house.controls = house.controls.with_kill(kill)
+        answer = await client.get("/console/reviews/decision-1")
+        assert answer.status_code == httpx.codes.FORBIDDEN
+        assert "an incident" in answer.text
+        assert "email.send" not in answer.text
+
+    told(tmp_path, story)
+
+
+def test_what_an_agent_wrote_stays_text(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        await house.signed_in(client)
+        page = (await client.get("/console/reviews/decision-1")).text
+        assert "<b>" not in page
+        assert "&lt;b&gt;bold\\u202e&lt;/b&gt;" in page
 
     told(tmp_path, story)
 

@@ -94,7 +94,7 @@
     require(checkpoint.size === part.tree_size, `${what}: the checkpoint is of another size`);
     const root = await rootOf(leaf, part.leaf_index, checkpoint.size, part.hashes.map(bytesOf));
     require(equal(root, checkpoint.root), `${what}: the path leads to another root than the signed one`);
-    held(`${what}: leaf ${part.leaf_index} of ${checkpoint.size}, path of ${part.hashes.length} hashes, leads to the signed root`);
+    held(`${what}: leaf ${part.leaf_index} of ${checkpoint.size}, path of ${part.hashes.length} hash(es), leads to the signed root`);
     return { entry, leaf, checkpoint };
   }
 
