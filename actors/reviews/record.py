@@ -45,10 +45,11 @@ def timestamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """Return the time that `timestamp` wrote."""
-    if not text.endswith("Z"):
-        raise ValueError(f"{text!r} is not a UTC time")
-    return datetime.fromisoformat(text)
+    """Return the time that `timestamp` wrote; ValueError for what it would write otherwise."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None or timestamp(found) != text:
+        raise ValueError(f"{text!r} is not a time as we write it")
+    return found
 
 
 def pack(review: Review) -> bytes:

@@ -10,6 +10,7 @@ import structlog
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
+from actors.reviews.client import Versions
 from policies.errors import GovernanceError, RefusalError
 from policies.message import Message
 from policies.review import OPEN, Choice, Review, State
@@ -27,6 +28,7 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 _READS: Final = "reviews:read"
 _DECIDES: Final = "reviews:decide"
+_DIGITS_MAX: Final = 9
 _CHOICES: Final = {choice.value: choice for choice in Choice}
 _OUTCOMES: Final = {
     State.CONSUMED: "Approved and gone: the message is on its way to its recipient.",
@@ -81,7 +83,7 @@ async def vote(request: Request, review_id: ReviewId) -> Response:
     """Vote on exactly what the form showed: its version and its digest are part of it."""
     who, fields = await posted(request, _DECIDES)
 
-    async def cast(desk: Desk) -> Review:
+    async def cast(desk: Desk, seen: Versions) -> Review:
         choice = _CHOICES.get(fields.get("choice", ""))
         if choice is None:
             raise RefusalError("request.invalid", "choose: approve, reject or abstain", 422)
@@ -91,6 +93,7 @@ async def vote(request: Request, review_id: ReviewId) -> Response:
             choice=choice,
             reason=fields.get("reason", "").replace("\r\n", "\n").strip(),
             digest=fields.get("digest") or None,
+            versions=seen,
         )
 
     return await _step(request, (who, review_id, fields), cast, outcome="voted")
@@ -103,7 +106,7 @@ async def claim(request: Request, review_id: ReviewId) -> Response:
     return await _step(
         request,
         (who, review_id, fields),
-        lambda desk: desk.claim(who.principal, review_id),
+        lambda desk, seen: desk.claim(who.principal, review_id, versions=seen),
         outcome="claimed",
     )
 
@@ -115,7 +118,7 @@ async def unclaim(request: Request, review_id: ReviewId) -> Response:
     return await _step(
         request,
         (who, review_id, fields),
-        lambda desk: desk.unclaim(who.principal, review_id),
+        lambda desk, seen: desk.unclaim(who.principal, review_id, versions=seen),
         outcome="unclaimed",
     )
 
@@ -128,7 +131,7 @@ async def escalate(request: Request, review_id: ReviewId) -> Response:
     return await _step(
         request,
         (who, review_id, fields),
-        lambda desk: desk.escalate(who.principal, review_id, reason=reason),
+        lambda desk, seen: desk.escalate(who.principal, review_id, reason=reason, versions=seen),
         outcome="escalated",
     )
 
@@ -136,7 +139,7 @@ async def escalate(request: Request, review_id: ReviewId) -> Response:
 async def _step(
     request: Request,
     asked: tuple[Visitor, str, dict[str, str]],
-    take: Callable[[Desk], Awaitable[Review]],
+    take: Callable[[Desk, Versions], Awaitable[Review]],
     *,
     outcome: str,
 ) -> Response:
@@ -144,8 +147,7 @@ async def _step(
     who, review_id, fields = asked
     here = services(request)
     try:
-        _require_seen(await here.desk.find(who.principal, review_id), fields)
-        await take(here.desk)
+        await take(here.desk, _seen(fields))
     except RefusalError as error:
         await here.refusals.record(who.principal, error)
         if error.code == "review.not_found":
@@ -156,9 +158,12 @@ async def _step(
     return RedirectResponse(f"/console/reviews/{review_id}?{outcome}", 303)
 
 
-def _require_seen(review: Review, fields: dict[str, str]) -> None:
-    if fields.get("version") != str(review.version):
-        raise RefusalError("review.version_mismatch", "It changed while you read it.", 412)
+def _seen(fields: dict[str, str]) -> Versions:
+    """Return the version that the form showed: a step is taken from no other."""
+    version = fields.get("version", "")
+    if not (version.isascii() and version.isdecimal() and len(version) <= _DIGITS_MAX):
+        raise RefusalError("request.invalid", "this form does not say what it showed", 422)
+    return frozenset({int(version)})
 
 
 async def _page(

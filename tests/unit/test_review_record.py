@@ -109,12 +109,14 @@ def test_other_bytes_are_damaged(noise: bytes) -> None:
         unpack(noise)
 
 
-@given(st.integers(0), st.integers(0, 7))
-def test_a_flipped_bit_is_another_review_or_none(place: int, bit: int) -> None:
-    packed = bytearray(pack(a_review()))
-    packed[place % len(packed)] ^= 1 << bit
-    with suppress(DamagedReviewError):
-        assert unpack(bytes(packed)) != a_review()
+def test_a_flipped_bit_is_another_review_or_none() -> None:
+    review = a_review()
+    packed = pack(review)
+    for place in range(8 * len(packed)):
+        flipped = bytearray(packed)
+        flipped[place // 8] ^= 1 << place % 8
+        with suppress(DamagedReviewError):
+            assert unpack(bytes(flipped)) != review, bytes(flipped)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_times_are_written_to_the_microsecond_in_utc() -> None:
     elsewhere = datetime(2026, 11, 23, 17, 30, 0, 7, timezone(timedelta(hours=5, minutes=30)))
     assert timestamp(elsewhere) == "2026-11-23T12:00:00.000007Z"
     assert moment(timestamp(elsewhere)) == elsewhere
-    with pytest.raises(ValueError, match="not a UTC time"):
+    with pytest.raises(ValueError, match="not a time as we write it"):
         moment("2026-11-23T12:00:00")
 
 
