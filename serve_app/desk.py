@@ -6,8 +6,6 @@ before it goes; it goes once, whoever crashes when.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
@@ -16,6 +14,7 @@ import structlog
 from actors.ledger.entry import answers
 from actors.reviews.client import Moved, Page, ReviewEvent, Reviews, Versions, require_version
 from cluster.clock import Clock
+from cluster.passes import Passes
 from policies.decision import Decision, Effect, Recorded
 from policies.errors import DependencyError, GovernanceError, RefusalError
 from policies.message import Message
@@ -275,23 +274,15 @@ class Releases:
         self._desk = desk
         self._reviews = reviews
         self._named: set[tuple[str, str]] = set()
-        self._stopping = asyncio.Event()
+        self._passes = Passes("releases", self.once)
 
     async def run(self) -> None:
-        """Pass after pass until `stop`; one that fails is logged and followed by more."""
-        while not self._stopping.is_set():
-            try:
-                await self.once()
-            except DependencyError as error:
-                log.warning("releases.failed", error=str(error))
-            except Exception:
-                log.exception("releases.failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+        """Pass after pass until `stop`; one that fails is counted, logged and followed by more."""
+        await self._passes.run(PAUSE_S)
 
     def stop(self) -> None:
         """End `run` after the pass that is under way."""
-        self._stopping.set()
+        self._passes.stop()
 
     async def once(self) -> int:
         """Make one bounded pass over every tenant and return how many went. DependencyError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -13,6 +12,7 @@ from actors.mailbox.client import Mailboxes
 from actors.mailbox.mailbox import MailboxFullError, millis
 from actors.mailbox.store import Address, MailboxStore
 from cluster.clock import Clock
+from cluster.passes import Passes
 from policies.errors import DependencyError
 from policies.message import Message
 from policies.parcel import DamagedParcelError, open_parcel
@@ -33,7 +33,6 @@ class Counts:
     """What the loop has done since it started."""
 
     passes: int = 0
-    failed_passes: int = 0
     redelivered: int = 0
     postponed: int = 0
     undeliverable: int = 0
@@ -53,30 +52,24 @@ class Redelivery:
         self._clock = clock
         self._cursors: dict[str, str] = {}
         self._damaged: set[str] = set()
-        self._stopping = asyncio.Event()
+        self._passes = Passes("redelivery", self.once)
         self._counts = Counts()
 
     def status(self) -> dict[str, int]:
         """Return the counts, and how many damaged parcels lie in the outboxes."""
-        return {**asdict(self._counts), "damaged": len(self._damaged)}
+        return {
+            **asdict(self._counts),
+            "failed_passes": self._passes.failed,
+            "damaged": len(self._damaged),
+        }
 
     def stop(self) -> None:
         """End `run` after the pass that is under way."""
-        self._stopping.set()
+        self._passes.stop()
 
     async def run(self) -> None:
         """Pass after pass until `stop`; one that fails is counted, logged and followed by more."""
-        while not self._stopping.is_set():
-            try:
-                await self.once()
-            except DependencyError as error:
-                self._counts.failed_passes += 1
-                log.warning("redelivery.failed", error=str(error))
-            except Exception:
-                self._counts.failed_passes += 1
-                log.exception("redelivery.failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+        await self._passes.run(PAUSE_S)
 
     async def once(self) -> None:
         """Make one bounded pass over every tenant. Raises DependencyError."""

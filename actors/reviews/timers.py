@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -12,6 +10,7 @@ import structlog
 from actors.reviews.client import Reviews
 from cluster import metrics
 from cluster.errors import StoreUnavailableError
+from cluster.passes import Passes
 from policies.errors import DependencyError
 
 PAUSE_S: Final = 0.5
@@ -26,7 +25,6 @@ class Counts:
     """What the loop has done since it started."""
 
     passes: int = 0
-    failed_passes: int = 0
     adopted: int = 0
     moved: int = 0
     postponed: int = 0
@@ -40,7 +38,7 @@ class Timers:
 
     def __init__(self, reviews: Reviews) -> None:
         self._reviews = reviews
-        self._stopping = asyncio.Event()
+        self._passes = Passes("timers", self.once)
         self._halted: set[str] = set()
         self._counts = Counts()
 
@@ -48,27 +46,18 @@ class Timers:
         """Return the counts, how many tenants' logs take no steps, and what is damaged."""
         return {
             **asdict(self._counts),
+            "failed_passes": self._passes.failed,
             "halted": len(self._halted),
             "damaged": self._reviews.damaged,
         }
 
     def stop(self) -> None:
         """End `run` after the pass that is under way."""
-        self._stopping.set()
+        self._passes.stop()
 
     async def run(self) -> None:
         """Pass after pass until `stop`; one that fails is counted, logged and followed by more."""
-        while not self._stopping.is_set():
-            try:
-                await self.once()
-            except DependencyError as error:
-                self._counts.failed_passes += 1
-                log.warning("timers.failed", error=str(error))
-            except Exception:
-                self._counts.failed_passes += 1
-                log.exception("timers.failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
+        await self._passes.run(PAUSE_S)
 
     async def once(self) -> None:
         """Make one bounded pass over every tenant. Raises DependencyError."""

@@ -504,6 +504,24 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     server.kill()
 
 
+# A history in which nothing happens proves nothing: each of these must have been met.
+MET: Final = (
+    "received",
+    "received again",
+    "acked",
+    "nacked",
+    "extended",
+    "again",
+    "redriven",
+    "full",
+    "mailbox.lease_lost",
+    "mailbox.lease_unknown",
+    "mailbox.retries_exhausted",
+    "message.expired",
+    "agent.unregistered",
+)
+
+
 @pytest.mark.timeout(300)
 def test_any_history_goes_as_it_does_in_the_model(valkey: Valkey) -> None:
     seen: Counter[str] = Counter()
@@ -517,22 +535,10 @@ def test_any_history_goes_as_it_does_in_the_model(valkey: Valkey) -> None:
 
         asyncio.run(scenario())
 
-    play()
-    # A history in which nothing happens proves nothing: each of these must have been met.
-    for what in (
-        "received",
-        "received again",
-        "acked",
-        "nacked",
-        "extended",
-        "again",
-        "redriven",
-        "full",
-        "mailbox.lease_lost",
-        "mailbox.lease_unknown",
-        "mailbox.retries_exhausted",
-        "message.expired",
-        "agent.unregistered",
-    ):
-        assert seen[what], (what, seen)
+    for _ in range(4):  # the rarest may want more than one walk to be met so often
+        play()
+        if all(seen[what] >= 10 for what in MET):
+            break
+    for what in MET:
+        assert seen[what] >= 10, (what, seen)
     assert seen["most waiting"] >= 8
