@@ -10,11 +10,13 @@ import ray
 import structlog
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
+from actors.herald.actor import HeraldActor
 from actors.keeper.actor import KeeperActor
 from actors.ledger.actor import LedgerActor
 from actors.ledger.notary import LedgerNotary
 from actors.mailbox.actor import MailboxActor
 from actors.reviews.actor import ReviewsActor
+from actors.reviews.reading import review_in
 from cluster.session import NAMESPACE
 from cluster.settings import Settings
 from policies.errors import GovernanceError
@@ -25,6 +27,7 @@ KEEPER: Final = "keeper"  # runs the embedded store
 LEDGER: Final = "ledger"  # turns the write-ahead stream into the signed tree
 MAILBOX: Final = "mailbox"  # repairs deliveries, sweeps leases and expiries
 REVIEWS: Final = "reviews"  # opens what was recorded, and keeps the reviews' time
+HERALD: Final = "herald"  # tells people and programs outside what happens to reviews
 
 _READY_TIMEOUT_S: Final = 900.0  # a ledger of millions is verified first, and says how far it is
 _STOP_TIMEOUT_S: Final = 20.0
@@ -51,6 +54,7 @@ def seats(settings: Settings) -> tuple[Seat, ...]:
         Seat(LEDGER, LedgerActor, 0.1),
         Seat(MAILBOX, MailboxActor, 0.1),
         Seat(REVIEWS, ReviewsActor, 0.1, (LedgerNotary.of,)),
+        Seat(HERALD, HeraldActor, 0.1, (review_in,)),
     )
 
 

@@ -129,6 +129,31 @@ REVIEWS_OPEN: Final = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+# A channel is named in the channels file, so there are few.
+NOTIFICATIONS: Final = Counter(
+    "acgs_notifications_total",
+    "What became of sends: sent, retried, postponed, dead, dropped or moot",
+    ["channel", "outcome"],
+)
+NOTIFICATIONS_WAITING: Final = Gauge(
+    "acgs_notifications_waiting",
+    "Notifications of all tenants in the queue of a channel",
+    ["channel"],
+    multiprocess_mode="livemostrecent",
+)
+NOTIFICATION_DELAY: Final = Histogram(
+    "acgs_notification_delay_seconds",
+    "From the step of a review until the channel had taken it",
+    ["channel"],
+    buckets=(0.25, 0.5, 1, 2, 5, 15, 60, 300, 1800, 3600, 4 * 3600, 24 * 3600),
+)
+HERALD_GAPS: Final = Counter(
+    "acgs_herald_gaps_total", "Times that events were gone before they were read"
+)
+HERALD_UNREADABLE: Final = Counter(
+    "acgs_herald_unreadable_total", "Steps of which nobody is told: their review cannot be read"
+)
+
 POLICY_CACHE_HITS: Final = Counter("acgs_policy_cache_hits_total", "Verdicts found in the cache")
 POLICY_CACHE_MISSES: Final = Counter("acgs_policy_cache_misses_total", "Verdicts not in the cache")
 POLICY_EVALUATION: Final = Histogram(

@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     queued_requests_max: int = Field(1024, ge=0, le=100_000)
     rate_per_agent_s: float = Field(2000.0, gt=0, description="sustained messages/s of one agent")
     rate_burst: int = Field(4000, ge=1)
+    public_url: str | None = None  # where people reach the bus: no path, or links would break
 
     # Identity.
     jwks_url: str | None = None
@@ -98,6 +99,12 @@ class Settings(BaseSettings):
     jwt_issuer: str = Field(DEV_ISSUER, min_length=1)
     jwt_audience: str = Field("acgs", min_length=1)
     jwt_leeway_s: float = Field(30.0, ge=0, le=300)
+
+    # Signing in to the console at an identity provider.
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = Field(None, max_length=256)
+    oidc_client_secret: SecretStr | None = None  # none: a public client
+    oidc_scopes: str = Field("openid", max_length=1024, pattern=r"^[!#-\[\]-~]+( [!#-\[\]-~]+)*$")
 
     # Policy.
     opa_url: str | None = None
@@ -111,6 +118,9 @@ class Settings(BaseSettings):
     ledger_key: SecretStr | None = None
     wal_key: SecretStr | None = None
     evidence_key: SecretStr | None = None
+
+    # Telling people.
+    channels_file: Path | None = None
 
     # Messages.
     message_ttl_s: int = Field(DEFAULT_MESSAGE_TTL_SECONDS, ge=1, le=7 * 86_400)
@@ -135,7 +145,7 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("data_dir", "jwks_file", "policy_dir")
+    @field_validator("data_dir", "jwks_file", "policy_dir", "channels_file")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         # Ray's workers run in folders of their own.
@@ -152,6 +162,22 @@ class Settings(BaseSettings):
                 raise ValueError("it must not carry a name or password; logs show it")
         return value
 
+    @field_validator("public_url", "oidc_issuer")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(cls._is_http(value) or "")
+            if parts.query or parts.fragment:
+                raise ValueError("it must have no query and no fragment")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).path not in ("", "/"):
+            raise ValueError("it must have no path: the bus answers at the root")
+        return None if value is None else value.rstrip("/")
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -167,11 +193,33 @@ class Settings(BaseSettings):
         problems = []
         if self.jwks_url and self.jwks_file:
             problems.append("set ACGS_JWKS_URL or ACGS_JWKS_FILE, not both: one place says whom")
+        problems += self._sign_in()
         if self.env is not Environment.DEV:
             problems += [*self._missing(), *self._placeholders(), *self._unsafe()]
         if problems:
             raise ValueError(f"ACGS_ENV={self.env.value} is refused: " + "; ".join(problems))
         return self
+
+    def _sign_in(self) -> list[str]:
+        """Return what keeps people from signing in at the provider that is named."""
+        if self.oidc_issuer is None:
+            named = self.oidc_client_id is not None or self.oidc_client_secret is not None
+            return ["set ACGS_OIDC_ISSUER, or no ACGS_OIDC_* at all"] if named else []
+        problems = []
+        if self.oidc_client_id is None:
+            problems.append("set ACGS_OIDC_CLIENT_ID (this bus at the provider)")
+        if self.public_url is None:
+            problems.append("set ACGS_PUBLIC_URL (where the provider sends people back to)")
+        if not (self.jwks_url or self.jwks_file):
+            problems.append("set ACGS_JWKS_URL or ACGS_JWKS_FILE to the keys of ACGS_OIDC_ISSUER")
+        if self.jwt_issuer != self.oidc_issuer:
+            problems.append("ACGS_JWT_ISSUER must be ACGS_OIDC_ISSUER: its tokens are the sessions")
+        if self.oidc_client_id == self.jwt_audience:
+            # Its ID tokens, which say who signed in, would pass for access tokens.
+            problems.append("ACGS_OIDC_CLIENT_ID must not be ACGS_JWT_AUDIENCE")
+        if "openid" not in self.oidc_scopes.split(" "):
+            problems.append("ACGS_OIDC_SCOPES must hold openid")
+        return problems
 
     def _missing(self) -> list[str]:
         wanted = {
@@ -202,6 +250,16 @@ class Settings(BaseSettings):
         problems = []
         if self.jwks_url and _split(self.jwks_url).scheme != "https":
             problems.append("ACGS_JWKS_URL must be https: who can change the answer can be anybody")
+        for name, url in (
+            ("ACGS_PUBLIC_URL", self.public_url),
+            ("ACGS_OIDC_ISSUER", self.oidc_issuer),
+        ):
+            if url and _split(url).scheme != "https":
+                problems.append(f"{name} must be https: who listens in could sign in")
+        if self.oidc_client_secret is not None:
+            secret = self.oidc_client_secret.get_secret_value().lower()
+            if any(word in secret for word in PLACEHOLDERS):
+                problems.append("ACGS_OIDC_CLIENT_SECRET is a placeholder")
         if self.redis_url:
             password = urlsplit(self.redis_url.get_secret_value()).password or ""
             if any(word in password.lower() for word in PLACEHOLDERS):

@@ -165,6 +165,12 @@ class Controls:
         kept = {jti: end for jti, end in self.revoked_tokens.items() if end + KEEP_S > now_s}
         return self if len(kept) == len(self.revoked_tokens) else replace(self, revoked_tokens=kept)
 
+    def is_stopped(self, tenant: str, agent: str) -> bool:
+        """Say whether this agent is revoked, or stopped in all that it does."""
+        if (tenant, agent) in self.revoked_agents:
+            return True
+        return any(reach in self.kills for reach in product((None, tenant), (None, agent), (None,)))
+
     def _killing(self, principal: Principal, tool: str | None) -> RefusalError | None:
         if not self.kills:
             return None

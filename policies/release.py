@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from policies.decision import Decision, Effect, Lane, Obligation, Reason
 from policies.obligations import FULFILLED_HERE
-from policies.review import Choice, Review, State
+from policies.panel import Choice, Outcome, Panel, approving
+from policies.panel import outcome as panel_outcome
+from policies.panel_law import REQUIRE_PANEL
+from policies.review import Review, State
 from policies.review_law import REQUIRE_REVIEW, ReviewLaw, terms_of
 from policies.reviewing import outcome
 
 RULE: Final = "reviews.quorum"
+_ASKED_FOR: Final = frozenset({REQUIRE_REVIEW, REQUIRE_PANEL})
 
 
 def released(decision: Decision, review: Review, law: ReviewLaw) -> Decision:
@@ -28,23 +32,58 @@ def released(decision: Decision, review: Review, law: ReviewLaw) -> Decision:
     named = replace(decision, review_id=review.review_id)
     if decision.effect is Effect.DENY:
         return replace(named, lane=Lane.HUMAN)
-    now = terms_of(decision, law)
-    eligible = frozenset((*now.quorum.roles, *now.ladder.adds[: review.ladder.level - 1]))
-    if outcome(review.votes, now.quorum, eligible) is not State.APPROVED:
+    approval = _approval(review, decision, law)
+    if approval is None:
         return _denied(named, [_RAISED])
-    duties = tuple(duty for duty in decision.obligations if duty.type != REQUIRE_REVIEW)
+    duties = tuple(duty for duty in decision.obligations if duty.type not in _ASKED_FOR)
     beyond_us = [duty for duty in duties if duty.type not in FULFILLED_HERE]
     if review.delivers and beyond_us:
         return _denied(named, [_unfulfilled(duty) for duty in beyond_us])
-    approvers = tuple(vote.by for vote in review.votes if vote.choice is Choice.APPROVE)
     return replace(
         named,
         effect=Effect.ALLOW,
-        lane=Lane.HUMAN,
-        reasons=(_approved(approvers),),
+        lane=approval.lane,
+        reasons=(approval.reason,),
         obligations=duties,
-        approvers=approvers,
+        approvers=approval.approvers,
     )
+
+
+class _Approval(NamedTuple):
+    approvers: tuple[str, ...]
+    lane: Lane
+    reason: Reason
+
+
+def _approval(review: Review, decision: Decision, law: ReviewLaw) -> _Approval | None:
+    """Return who let it go, if that is enough under the terms of today; None when it is not."""
+    now = terms_of(decision, law)
+    if review.glass is not None and review.glass.is_broken:
+        approvers = tuple(vote.by for vote in review.glass.broken)
+        return _Approval(
+            approvers,
+            Lane.HUMAN,
+            _said("review.glass_broken", "let go without its quorum by", approvers),
+        )
+    if review.panel is not None and panel_outcome(review.panel) is Outcome.APPROVED:
+        approvers = approving(review.panel.opinions)
+        if decision.effect is not Effect.ALLOW and not _still(review.panel, now.panel):
+            return None
+        reason = _said("review.panel_approved", "approved by the panel:", approvers)
+        return _Approval(approvers, Lane.DELIBERATION, reason)
+    eligible = frozenset((*now.quorum.roles, *now.ladder.adds[: review.ladder.level - 1]))
+    if outcome(review.votes, now.quorum, eligible) is not State.APPROVED:
+        return None
+    approvers = tuple(vote.by for vote in review.votes if vote.choice is Choice.APPROVE)
+    return _Approval(approvers, Lane.HUMAN, _said("review.approved", "approved by", approvers))
+
+
+def _still(panel: Panel, now: Panel | None) -> bool:
+    """Say whether a panel may decide it today, and would have with what this one said."""
+    if now is None:
+        return False
+    today = replace(panel, rule=now.rule, needed=now.needed)
+    return panel_outcome(today) is Outcome.APPROVED
 
 
 def _denied(decision: Decision, reasons: Sequence[Reason]) -> Decision:
@@ -61,13 +100,8 @@ _RAISED: Final = Reason(
 )
 
 
-def _approved(approvers: Sequence[str]) -> Reason:
-    return Reason(
-        code="review.approved",
-        rule=RULE,
-        message=f"approved by {', '.join(approvers)}",
-        remedy="",
-    )
+def _said(code: str, words: str, approvers: Sequence[str]) -> Reason:
+    return Reason(code=code, rule=RULE, message=f"{words} {', '.join(approvers)}", remedy="")
 
 
 def _unfulfilled(duty: Obligation) -> Reason:

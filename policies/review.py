@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from policies.decision import Impact, Reason
+from policies.panel import Choice, Panel, Seat
 
 LEVEL_MAX: Final = 3
 REASON_MAX: Final = 2000
@@ -22,6 +23,7 @@ VOTES_MAX: Final = 32
 class State(StrEnum):
     """Where a review stands."""
 
+    DELIBERATING = "deliberating"
     PENDING = "pending"
     CLAIMED = "claimed"
     APPROVED = "approved"
@@ -34,10 +36,14 @@ class State(StrEnum):
 class Step(StrEnum):
     """What can happen to one."""
 
+    CONVENE = "convene"
+    OPINE = "opine"
+    HAND_OVER = "hand_over"
     CLAIM = "claim"
     UNCLAIM = "unclaim"
     VOTE = "vote"
     ESCALATE = "escalate"
+    BREAK_GLASS = "break_glass"
     LAPSE = "lapse"
     EXPIRE = "expire"
     CANCEL = "cancel"
@@ -50,8 +56,18 @@ _OPEN: Final[Mapping[Step, frozenset[State]]] = MappingProxyType(
         Step.CLAIM: frozenset({State.CLAIMED}),
         Step.VOTE: frozenset({State.PENDING, State.APPROVED, State.REJECTED}),
         Step.ESCALATE: frozenset({State.PENDING}),
+        Step.BREAK_GLASS: frozenset({State.PENDING, State.APPROVED}),
         Step.EXPIRE: frozenset({State.EXPIRED}),
         Step.CANCEL: frozenset({State.CANCELLED}),
+    }
+)
+_DELIBERATING: Final[Mapping[Step, frozenset[State]]] = MappingProxyType(
+    {
+        **_OPEN,
+        Step.BREAK_GLASS: frozenset({State.PENDING}),
+        Step.CONVENE: frozenset({State.DELIBERATING, State.PENDING}),
+        Step.OPINE: frozenset({State.DELIBERATING, State.PENDING, State.APPROVED, State.REJECTED}),
+        Step.HAND_OVER: frozenset({State.PENDING}),
     }
 )
 _CLAIMED: Final[Mapping[Step, frozenset[State]]] = MappingProxyType(
@@ -73,6 +89,7 @@ _NOTHING: Final[Mapping[Step, frozenset[State]]] = MappingProxyType({})
 
 TRANSITIONS: Final[Mapping[State, Mapping[Step, frozenset[State]]]] = MappingProxyType(
     {
+        State.DELIBERATING: _DELIBERATING,
         State.PENDING: _OPEN,
         State.CLAIMED: _CLAIMED,
         State.APPROVED: _APPROVED,
@@ -83,16 +100,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[Step, frozenset[State]]]] = MappingPro
     }
 )
 
-OPEN: Final = frozenset({State.PENDING, State.CLAIMED})
+OPEN: Final = frozenset({State.DELIBERATING, State.PENDING, State.CLAIMED})
 ENDED: Final = frozenset(state for state, steps in TRANSITIONS.items() if not steps)
-
-
-class Choice(StrEnum):
-    """What a vote says. An abstention is a vote that counts for neither side."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
-    ABSTAIN = "abstain"
 
 
 class Rule(StrEnum):
@@ -103,20 +112,43 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """Somebody who let another decide in their stead, and the roles that they had then."""
+
+    name: str
+    owner: str | None
+    roles: frozenset[str]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name under which they count."""
+        return frozenset({self.name, self.owner or self.name})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """A verified identity of the review's own tenant, as far as a review must know it.
 
     `owner` is who answers for it: of an agent its person, of a person usually nobody else.
+    `stands_for` are those whose stead it may take now, and `as_of` names the state of the tenant's
+    stand-ins and shifts by which that is so; empty where nothing hangs on it.
     """
 
     name: str
     owner: str | None = None
     roles: frozenset[str] = frozenset()
+    stands_for: tuple[Absent, ...] = ()
+    as_of: str = ""
 
     @property
     def answers(self) -> str:
         """Who this is when people are counted."""
         return self.owner or self.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name under which it counts."""
+        return frozenset({self.name, self.answers})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +163,10 @@ class Quorum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
-    """One person's word. `roles` are those of the quorum that the voter held."""
+    """One person's word. `roles` are those of the quorum that the voter held.
+
+    `in_stead_of` are the names of who let the voter decide for them, when the roles are theirs.
+    """
 
     by: str
     answers: str
@@ -139,6 +174,26 @@ class Vote:
     choice: Choice
     reason: str
     at: datetime
+    in_stead_of: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Everybody whose word this was."""
+        return frozenset({self.by, self.answers, *self.in_stead_of})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glass:
+    """How many people in which roles may let it go at once, without its quorum; who did so far."""
+
+    needed: int
+    roles: tuple[str, ...]
+    broken: tuple[Vote, ...] = ()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether enough of them did."""
+        return len(self.broken) >= self.needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +234,10 @@ class Review:
     An approval holds for exactly what `action_digest` covers. `delivers` says whether the bus
     delivers what is approved, or the agent consumes it. `released_by` is the decision that let
     the action go, or overruled its approval, once there is one.
+
+    `panel` are the critics who may decide it before people do. What went through broken `glass`
+    is looked at afterwards, in a review that `follows` this one, by others than the `barred`.
+    `shape` is a digest of what arguments it has, without their values.
     """
 
     review_id: str
@@ -209,6 +268,11 @@ class Review:
     closing: Closing | None = None
     released_by: str | None = None
     version: int = 1
+    panel: Panel | None = None
+    glass: Glass | None = None
+    follows: str | None = None
+    barred: frozenset[str] = frozenset()
+    shape: str = ""
 
     @property
     def eligible(self) -> frozenset[str]:
@@ -223,7 +287,10 @@ class Review:
         moments = [self.expires_at]
         if self.claim is not None:
             moments.append(self.claim.until)
-        if self.state in OPEN and self.ladder.next_at is not None:
+        if self.state is State.DELIBERATING and self.panel is not None:
+            # A panel that was not called yet is called at once.
+            moments.append(self.opened_at if self.panel.seats is None else self.panel.closes_at)
+        elif self.state in OPEN and self.ladder.next_at is not None:
             moments.append(self.ladder.next_at)
         return min(moments)
 
@@ -262,6 +329,32 @@ class Escalated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Convened:
+    """The critics of the tenant are called: these are all that there are."""
+
+    critics: tuple[Seat, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opined:
+    """A critic says what it thinks; `digest` is what it was shown, None when it did not say."""
+
+    by: Person
+    choice: Choice
+    reason: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlassBroken:
+    """Somebody who may wants it to go at once, without its quorum."""
+
+    by: Person
+    reason: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimePassed:
     """Nobody did anything, and it is later now."""
 
@@ -291,5 +384,15 @@ class Overruled:
 
 
 Event: TypeAlias = (
-    Claimed | Unclaimed | Voted | Escalated | TimePassed | Cancelled | Consumed | Overruled
+    Convened
+    | Opined
+    | Claimed
+    | Unclaimed
+    | Voted
+    | Escalated
+    | GlassBroken
+    | TimePassed
+    | Cancelled
+    | Consumed
+    | Overruled
 )

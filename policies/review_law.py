@@ -19,8 +19,10 @@ from typing import Final, Self
 
 from policies.clause import Clause
 from policies.decision import Decision
-from policies.review import LEVEL_MAX, VOTES_MAX, Ladder, Quorum, Review, Rule
-from policies.roles import ROLE_SCOPES
+from policies.panel import Panel
+from policies.panel_law import panel_demands, panel_of
+from policies.review import LEVEL_MAX, VOTES_MAX, Glass, Ladder, Quorum, Review, Rule, State
+from policies.roles import ON_CALL, decides
 
 REQUIRE_REVIEW: Final = "require_review"
 TTL_MAX_S: Final = 30 * 86_400
@@ -37,6 +39,19 @@ class Tier:
     quorum: Quorum
     ttl_s: float
     escalate_s: float
+    panel: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlassLaw:
+    """How many people in which roles may let something go without its quorum.
+
+    `afterwards_s` is how long others have to say what they think of it then.
+    """
+
+    needed: int
+    roles: tuple[str, ...]
+    afterwards_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +66,7 @@ class ReviewLaw:
     adds: tuple[str, ...]
     claim_s: float
     open_max: int
+    glass: GlassLaw
 
     @classmethod
     def from_mapping(cls, section: object) -> Self:
@@ -61,6 +77,7 @@ class ReviewLaw:
             adds=_roles(clause, "escalation_adds"),
             claim_s=clause.number("claim_s", 1, 86_400),
             open_max=clause.count("open_max", 1, 1_000_000),
+            glass=_glass(clause.part("break_glass")),
         )
         clause.close()
         if len(law.adds) >= LEVEL_MAX:
@@ -80,6 +97,7 @@ class Terms:
     quorum: Quorum
     ladder: Ladder
     expires_at: datetime
+    panel: Panel | None
 
 
 def terms_of(decision: Decision, law: ReviewLaw) -> Terms:
@@ -92,10 +110,15 @@ def terms_of(decision: Decision, law: ReviewLaw) -> Terms:
         for obligation in decision.obligations
         if obligation.type == REQUIRE_REVIEW
     ]
-    tier, quorum = _quorum(law.tier(decision.impact.score), demands, law)
+    wanted = panel_demands(decision)
+    # What cannot be understood is as grave whatever it asked for.
+    unclear = [None] if None in wanted else []
+    tier, quorum = _quorum(law.tier(decision.impact.score), [*demands, *unclear], law)
     needed = [demand.needed for demand in demands if demand is not None]
     lasts = [demand.ttl_s for demand in demands if demand is not None]
     ends = decision.decided_at + timedelta(seconds=min([tier.ttl_s, *lasts]))
+    expires_at = min(ends, decision.expires_at)
+    may_panel = tier.panel and not demands
     return Terms(
         tier=tier.name,
         quorum=replace(quorum, needed=max([quorum.needed, *needed])),
@@ -103,14 +126,18 @@ def terms_of(decision: Decision, law: ReviewLaw) -> Terms:
             level=1,
             step_s=tier.escalate_s,
             next_at=decision.decided_at + timedelta(seconds=tier.escalate_s),
-            adds=law.adds,
+            adds=_joining(law.adds, demands),
         ),
-        expires_at=min(ends, decision.expires_at),
+        expires_at=expires_at,
+        panel=panel_of(decision, wanted, expires_at) if may_panel else None,
     )
 
 
-def review_of(decision: Decision, law: ReviewLaw) -> Review:
-    """Return the review that a decision to hold opens; it has the decision's id."""
+def review_of(decision: Decision, law: ReviewLaw, *, shape: str = "") -> Review:
+    """Return the review that a decision to hold opens; it has the decision's id.
+
+    `shape` is a digest of what arguments the message has, without their values.
+    """
     terms = terms_of(decision, law)
     return Review(
         review_id=decision.decision_id,
@@ -135,6 +162,10 @@ def review_of(decision: Decision, law: ReviewLaw) -> Review:
         delivers=decision.delivers,
         opened_at=decision.decided_at,
         expires_at=terms.expires_at,
+        state=State.PENDING if terms.panel is None else State.DELIBERATING,
+        panel=terms.panel,
+        glass=Glass(needed=law.glass.needed, roles=law.glass.roles),
+        shape=shape,
     )
 
 
@@ -183,6 +214,7 @@ def _as_strict(graver: Tier, milder: Tier) -> bool:
         and one.each >= other.each
         and (one.rule is Rule.VETO or other.rule is Rule.MAJORITY)
         and graver.ttl_s <= milder.ttl_s
+        and graver.panel <= milder.panel
     )
 
 
@@ -199,6 +231,7 @@ def _tier(name: str, clause: Clause) -> Tier:
         quorum=quorum,
         ttl_s=clause.number("ttl_s", 1, TTL_MAX_S),
         escalate_s=clause.number("escalate_s", 1, TTL_MAX_S),
+        panel=clause.flag("panel"),
     )
     clause.close()
     if not quorum.roles:
@@ -206,6 +239,18 @@ def _tier(name: str, clause: Clause) -> Tier:
     if quorum.each and quorum.needed < len(quorum.roles):
         raise ValueError(f"{clause.name}.needed is below the number of roles that must each vote")
     return tier
+
+
+def _glass(clause: Clause) -> GlassLaw:
+    law = GlassLaw(
+        needed=clause.count("needed", 2, VOTES_MAX),
+        roles=tuple(sorted(_roles(clause, "roles"))),
+        afterwards_s=clause.number("afterwards_s", 60, TTL_MAX_S),
+    )
+    clause.close()
+    if not law.roles:
+        raise ValueError(f"{clause.name}.roles must name who may break the glass")
+    return law
 
 
 def _roles(clause: Clause, key: str) -> tuple[str, ...]:
@@ -275,5 +320,15 @@ def _held_to(named: Sequence[frozenset[str]], quorum: Quorum, adds: Sequence[str
     return replace(quorum, roles=tuple(sorted(roles)), needed=max(quorum.needed, len(roles)))
 
 
+def _joining(adds: tuple[str, ...], demands: Sequence[_Demand | None]) -> tuple[str, ...]:
+    """Return the roles that join as time goes on.
+
+    Who is on call joins where no policy named roles: a shift is no trust that it asked for.
+    """
+    if not any(demand is not None and demand.roles for demand in demands):
+        return adds
+    return tuple(role for role in adds if role != ON_CALL)
+
+
 def _decides(role: str) -> bool:
-    return "reviews:decide" in ROLE_SCOPES.get(role, frozenset())
+    return role == ON_CALL or decides(role)

@@ -22,6 +22,8 @@ def notice_of(review: Review, *, now: datetime) -> Message | None:
     It is told how its review ended, but not that its message went; and that it may use an
     approval, when the bus does not deliver what is approved.
     """
+    if review.follows is not None:
+        return None  # it went long ago
     usable = review.state is State.APPROVED and not review.delivers
     ended = review.state in ENDED and review.state is not State.CONSUMED
     if not usable and not ended:

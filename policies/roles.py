@@ -78,6 +78,8 @@ ROLE_SCOPES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 
+ON_CALL: Final = "on_call"  # a shift's, never a token's: it is in no table, so it is not kept
+
 
 def known_roles(claimed: Iterable[str]) -> frozenset[str]:
     """Return the claimed roles that exist here.
@@ -92,6 +94,11 @@ def granted_scopes(roles: Iterable[str], asked: Iterable[str] | None) -> frozens
     """Return what the roles carry, narrowed to what was asked for; None asks for all of it."""
     carried = frozenset[str]().union(*(ROLE_SCOPES.get(role, frozenset()) for role in roles))
     return carried if asked is None else carried & frozenset(asked)
+
+
+def decides(role: str) -> bool:
+    """Say whether a token with this role may decide on reviews."""
+    return "reviews:decide" in ROLE_SCOPES.get(role, frozenset())
 
 
 def require_scope(principal: Principal, scope: str) -> None:

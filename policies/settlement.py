@@ -13,6 +13,8 @@ from typing import Final, Self
 
 from policies.clause import Clause
 from policies.decision import Effect, Impact, Judgement, Lane, Obligation, Reason, Verdict
+from policies.panel_law import REQUIRE_PANEL
+from policies.panel_law import RULE as PANEL_RULE
 from policies.review_law import REQUIRE_REVIEW
 from policies.triage import triage
 
@@ -71,6 +73,8 @@ def settle(judgement: Judgement, impact: Impact, *, law: SettlementLaw) -> Settl
         verdicts = (*verdicts, _high(impact, law))
     if any(obligation.type == REQUIRE_REVIEW for obligation in judgement.obligations):
         verdicts = (*verdicts, _REQUIRED)
+    if any(obligation.type == REQUIRE_PANEL for obligation in judgement.obligations):
+        verdicts = (*verdicts, _PANEL)
     effect = max((verdict.effect for verdict in verdicts), key=_SEVERITY.__getitem__)
     reasons = [_reason(verdict) for verdict in verdicts if verdict.effect is effect]
     return Settlement(
@@ -95,6 +99,15 @@ _REQUIRED: Final = Verdict(
     code="policy.review_required",
     message="the policy demands that people approve this",
     remedy="wait for the review",
+)
+
+
+_PANEL: Final = Verdict(
+    rule=PANEL_RULE,
+    effect=Effect.REVIEW,
+    code="policy.panel_required",
+    message="the policy demands that critics look at this first",
+    remedy="wait for the panel, or for the people who decide when it does not",
 )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from ray import serve
@@ -12,6 +13,7 @@ from ray.serve.schema import LoggingConfig
 
 from actors import roster
 from cluster import metrics
+from cluster.channels.reading import load_channels
 from cluster.opa.native import go_environment
 from cluster.session import metrics_dir, worker_environment
 from cluster.settings import Settings, load_settings
@@ -30,6 +32,7 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
     if args:
         raise ValueError(f"set these in the environment instead of passing them: {sorted(args)}")
     settings = load_settings()
+    load_channels(settings, env=os.environ)  # a fault is said here, before anything is seated
     env = worker_environment(settings)
     metrics_dir(settings).mkdir(parents=True, exist_ok=True)
     roster.seat_all(settings, env=env)

@@ -6,26 +6,32 @@ before it goes; it goes once, whoever crashes when.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, Protocol
 
 import structlog
 
 from actors.ledger.entry import answers
-from actors.reviews.client import Moved, Page, ReviewEvent, Reviews, Versions, require_version
+from actors.reviews.client import Moved, Page, Reviews, Versions, require_version
+from actors.reviews.events import ReviewEvent
+from actors.reviews.precedents import Same
 from cluster.clock import Clock
-from cluster.passes import Passes
+from policies.afterwards import afterwards
+from policies.controls import Controls
 from policies.decision import Decision, Effect, Recorded
 from policies.errors import DependencyError, GovernanceError, RefusalError
 from policies.message import Message
+from policies.panel import Choice
+from policies.precedent import Precedent
 from policies.principal import Principal
 from policies.review import (
     Cancelled,
-    Choice,
     Claimed,
     Consumed,
     Escalated,
     Event,
+    GlassBroken,
+    Opined,
     Overruled,
     Person,
     Review,
@@ -33,12 +39,10 @@ from policies.review import (
     Unclaimed,
     Voted,
 )
+from policies.review_law import ReviewLaw
 from policies.reviewing import consumable
+from policies.standin import person_of
 
-AGE_S: Final = 2.0  # younger approvals are still in the hands of who approved last
-PAUSE_S: Final = 1.0
-NAMED_MAX: Final = 1024
-RELEASES: Final = 64  # how many approvals of a tenant one pass lets go
 WAIT_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -89,14 +93,16 @@ class Desk:
         register: Register,
         courier: Courier,
         clock: Clock,
-        claim_s: float,
+        law: ReviewLaw,
+        controls: Callable[[], Controls],
     ) -> None:
         self._reviews = reviews
         self._releaser = releaser
         self._register = register
         self._courier = courier
         self._clock = clock
-        self._claim_s = claim_s
+        self._law = law
+        self._controls = controls
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -123,6 +129,24 @@ class Desk:
         await self.find(principal, review_id)
         return await self._reviews.held(principal.tenant, review_id)
 
+    async def precedents(
+        self, principal: Principal, review_id: str, *, limit: int = 5
+    ) -> list[Precedent]:
+        """Return the ended reviews of the tenant that are most like this one."""
+        review = await self.find(principal, review_id)
+        return await self._reviews.precedents.of(review, limit)
+
+    async def same(
+        self, principal: Principal, digest: str, *, limit: int, cursor: str | None = None
+    ) -> Same:
+        """Return what is open in the tenant about exactly this action, oldest first."""
+        finder = self._reviews.precedents
+        return await finder.same(principal.tenant, digest, limit=limit, cursor=cursor)
+
+    async def same_count(self, principal: Principal, digest: str) -> int:
+        """Return how many reviews are open in the tenant about exactly this action."""
+        return await self._reviews.precedents.same_count(principal.tenant, digest)
+
     async def position(self, principal: Principal) -> str:
         """Return the id of the newest event: who follows the events after it misses none."""
         return await self._reviews.newest_event(principal.tenant)
@@ -141,13 +165,24 @@ class Desk:
                 cursor = found[-1].id
             yield found
 
+    async def person(self, principal: Principal) -> Person:
+        """Return who decides, with the roles and in the steads that are theirs now."""
+        tenant, controls = principal.tenant, self._controls()
+        standing = await self._reviews.authority.standing(tenant, principal.agent)
+        return person_of(
+            principal,
+            standing,
+            stopped=lambda name: controls.is_stopped(tenant, name),
+            now=self._clock.now(),
+        )
+
     # -- deciding ------------------------------------------------------------------------------
 
     async def claim(
         self, principal: Principal, review_id: str, *, versions: Versions = None
     ) -> Review:
         """Say that this person looks at it, so that nobody else need."""
-        event = Claimed(by=_person(principal), seconds=self._claim_s)
+        event = Claimed(by=await self.person(principal), seconds=self._law.claim_s)
         return (await self._advance(principal, review_id, event, versions=versions)).review
 
     async def unclaim(
@@ -168,22 +203,65 @@ class Desk:
         versions: Versions = None,
     ) -> Review:
         """Vote; the last vote that is needed lets the message go, if the law still does."""
-        event = Voted(by=_person(principal), choice=choice, reason=reason, digest=digest)
+        voter = await self.person(principal)
+        event = Voted(by=voter, choice=choice, reason=reason, digest=digest)
         review = (await self._advance(principal, review_id, event, versions=versions)).review
-        if review.state is not State.APPROVED or not review.delivers:
+        return await self._let_go(review)
+
+    async def opine(
+        self,
+        principal: Principal,
+        review_id: str,
+        *,
+        choice: Choice,
+        reason: str,
+        digest: str | None = None,
+        versions: Versions = None,
+    ) -> Review:
+        """Say what a critic thinks; the panel's last word that is needed decides as people's."""
+        event = Opined(by=_person(principal), choice=choice, reason=reason, digest=digest)
+        review = (await self._advance(principal, review_id, event, versions=versions)).review
+        return await self._let_go(review)
+
+    async def break_glass(
+        self,
+        principal: Principal,
+        review_id: str,
+        *,
+        reason: str,
+        digest: str | None = None,
+        versions: Versions = None,
+    ) -> Review:
+        """Let it go at once, when enough who may say so; others look at it afterwards."""
+        event = GlassBroken(by=_person(principal), reason=reason, digest=digest)
+        review = (await self._advance(principal, review_id, event, versions=versions)).review
+        return await self._let_go(review)
+
+    async def _follow(self, review: Review) -> None:
+        """Open the review in which others look at a broken glass, if it is broken."""
+        if review.glass is not None and review.glass.is_broken:
+            now = self._clock.now()
+            await self._reviews.follow(afterwards(review, self._law, now=now))
+
+    async def _let_go(self, review: Review) -> Review:
+        """Let go what is approved, now; what cannot go now goes later, or expires."""
+        goes = review.delivers or review.follows is not None
+        if review.state is not State.APPROVED:
             return review
         try:
-            return await self.release(review)
+            if goes:
+                return await self.release(review)
+            await self._follow(review)
         except GovernanceError as error:
             # The approval stands; the releases loop tries again until it goes or expires.
-            log.warning("release.postponed", review_id=review_id, error=str(error))
-            return review
+            log.warning("release.postponed", review_id=review.review_id, error=str(error))
+        return review
 
     async def escalate(
         self, principal: Principal, review_id: str, *, reason: str, versions: Versions = None
     ) -> Review:
         """Let others look too, now."""
-        event = Escalated(by=_person(principal), reason=reason)
+        event = Escalated(by=await self.person(principal), reason=reason)
         return (await self._advance(principal, review_id, event, versions=versions)).review
 
     async def cancel(
@@ -220,8 +298,14 @@ class Desk:
     async def release(self, review: Review) -> Review:
         """Let go what is approved, or say that the law of today does not; return what became of it.
 
-        Repeating it is harmless: the record of the release is made once.
+        Repeating it is harmless: the record of the release is made once. Before anything goes
+        through broken glass, the review is open in which others look at it afterwards.
         """
+        if review.follows is not None:
+            upheld = Consumed(released_by=review.decision_id)
+            moved = await self._reviews.advance(review.tenant, review.review_id, upheld, by=None)
+            return moved.review
+        await self._follow(review)
         decision = await self._released(review)
         if decision.effect is Effect.ALLOW:
             event: Event = Consumed(released_by=decision.decision_id)
@@ -265,48 +349,6 @@ class Desk:
             await self._courier.deliver(message, notice_id)
         except DependencyError as error:
             log.warning("notice.postponed", notice_id=notice_id, error=str(error))
-
-
-class Releases:
-    """The repair loop of a gateway: what was approved goes, whoever crashed before it did."""
-
-    def __init__(self, desk: Desk, reviews: Reviews) -> None:
-        self._desk = desk
-        self._reviews = reviews
-        self._named: set[tuple[str, str]] = set()
-        self._passes = Passes("releases", self.once)
-
-    async def run(self) -> None:
-        """Pass after pass until `stop`; one that fails is counted, logged and followed by more."""
-        await self._passes.run(PAUSE_S)
-
-    def stop(self) -> None:
-        """End `run` after the pass that is under way."""
-        self._passes.stop()
-
-    async def once(self) -> int:
-        """Make one bounded pass over every tenant and return how many went. DependencyError."""
-        went = 0
-        for tenant in await self._reviews.tenants():
-            for review in await self._reviews.approved(tenant, older_than_s=AGE_S, limit=RELEASES):
-                went += await self._release(review)
-        return went
-
-    async def _release(self, review: Review) -> bool:
-        """Let it go; one that cannot go keeps no other waiting, and is named once."""
-        try:
-            await self._desk.release(review)
-        except DependencyError:
-            raise
-        except GovernanceError as error:
-            named = review.review_id, error.code
-            if named not in self._named:
-                if len(self._named) >= NAMED_MAX:
-                    self._named.clear()
-                self._named.add(named)
-                log.warning("release.refused", review_id=review.review_id, error=str(error))
-            return False
-        return True
 
 
 def _person(principal: Principal) -> Person:

@@ -9,6 +9,7 @@ from actors.mailbox.client import Mailboxes
 from actors.reviews.client import Reviews
 from policies.decision import Decision, Effect
 from policies.message import Message
+from policies.precedent import argument_shape
 from policies.review_law import ReviewLaw, review_of
 
 
@@ -26,7 +27,7 @@ class Effects:
             case Effect.ALLOW:
                 return self._delivery(decision, release)
             case Effect.REVIEW:
-                return self._review(decision)
+                return self._review(decision, release)
             case Effect.DENY:
                 return None
             case _:
@@ -38,8 +39,8 @@ class Effects:
             return None
         return Sequel(call, lambda reply: self._mailboxes.carried(release, reply))
 
-    def _review(self, decision: Decision) -> Sequel:
-        review = review_of(decision, self._law)
+    def _review(self, decision: Decision, held: Message) -> Sequel:
+        review = review_of(decision, self._law, shape=argument_shape(held.args))
         return Sequel(
             self._reviews.opening(review),
             self._reviews.opened,

@@ -23,7 +23,8 @@ from cluster import metrics
 from cluster.clock import Clock, SystemClock
 from cluster.controls_board import ControlsBoard
 from cluster.heartbeat import last_beat
-from cluster.identity.verifier import open_verifier
+from cluster.identity.oidc import Provider, open_provider
+from cluster.identity.verifier import TokenVerifier, open_verifier
 from cluster.keyring import load_keyring
 from cluster.law import load_constitution
 from cluster.logs import configure
@@ -44,14 +45,18 @@ from serve_app.api.refusals import Refusals
 from serve_app.api.services import Check, Services
 from serve_app.bus import Bus, Gate, Law
 from serve_app.console.sessions import Sessions
-from serve_app.desk import Desk, Releases
+from serve_app.desk import Desk
 from serve_app.effects import Effects
 from serve_app.judges.cache import VerdictCache
 from serve_app.judges.policy import PolicyJudge
+from serve_app.outside import open_outside
+from serve_app.releases import Releases
 
 log = structlog.get_logger(__name__)
 
 POLICY_DIR: Final = Path(policies.__file__).parent / "rego"
+SIGN_INS_S: Final = 20.0  # what strangers can make a replica remember: 12 000 in ten minutes
+SIGN_INS_BURST: Final = 200
 _STORE_WAIT_S: Final = 30.0
 
 
@@ -121,8 +126,7 @@ async def _open_rest(
 ) -> Services:
     law, engine, store = parts
     controls = await stack.enter_async_context(ControlsBoard(store, clock=clock))
-    verifier = open_verifier(settings, clock=clock, controls=controls.current)
-    stack.push_async_callback(verifier.close)
+    verifier, provider = _open_identity(settings, clock, controls=controls, stack=stack)
     rooms = _open_rooms(settings, clock, stack=stack, parts=(law, store))
     meter = metrics.PrometheusMeter()
     bus = Bus(
@@ -134,15 +138,12 @@ async def _open_rest(
         clock=clock,
         gate=_gate(settings, controls),
     )
-    desk = Desk(
-        rooms.reviews,
-        releaser=bus,
-        register=rooms.recorder,
-        courier=rooms.mailboxes,
-        clock=clock,
-        claim_s=law.reviews.claim_s,
+    desk = await _open_desk(bus, rooms, stack=stack, parts=(law, controls, clock))
+    outside = await stack.enter_async_context(
+        open_outside(
+            settings, store, desk=desk, controls=controls, register=rooms.recorder, clock=clock
+        )
     )
-    await stack.enter_async_context(_running(Releases(desk, rooms.reviews)))
     return Services(
         settings=settings,
         clock=clock,
@@ -154,11 +155,43 @@ async def _open_rest(
         reader=rooms.reader,
         mailboxes=rooms.mailboxes,
         desk=desk,
+        authority=rooms.reviews.authority,
+        outside=outside,
         sessions=Sessions(store),
+        provider=provider,
+        attempts=RateTable(rate_s=SIGN_INS_S, burst=SIGN_INS_BURST),
         refusals=_refusals(rooms.recorder, settings, clock),
         meter=meter,
         checks=_checks(store, engine, controls=controls, reader=rooms.reader),
     )
+
+
+def _open_identity(
+    settings: Settings, clock: Clock, *, controls: ControlsBoard, stack: AsyncExitStack
+) -> tuple[TokenVerifier, Provider | None]:
+    verifier = open_verifier(settings, clock=clock, controls=controls.current)
+    stack.push_async_callback(verifier.close)
+    provider = open_provider(settings, clock=clock)
+    if provider is not None:
+        stack.push_async_callback(provider.close)
+    return verifier, provider
+
+
+async def _open_desk(
+    bus: Bus, rooms: _Rooms, *, stack: AsyncExitStack, parts: tuple[Law, ControlsBoard, Clock]
+) -> Desk:
+    law, controls, clock = parts
+    desk = Desk(
+        rooms.reviews,
+        releaser=bus,
+        register=rooms.recorder,
+        courier=rooms.mailboxes,
+        clock=clock,
+        law=law.reviews,
+        controls=controls.current,
+    )
+    await stack.enter_async_context(_running(Releases(desk, rooms.reviews)))
+    return desk
 
 
 class _Rooms(NamedTuple):
@@ -264,6 +297,10 @@ def _checks(
         await last_beat(store, "reviews")
         return "its timers run"
 
+    async def check_herald() -> str:
+        await last_beat(store, "herald")
+        return "its loops run"
+
     return {
         "store": check_store,
         "policy": engine.check,
@@ -271,6 +308,7 @@ def _checks(
         "ledger": check_ledger,
         "mailbox": check_mailbox,
         "reviews": check_reviews,
+        "herald": check_herald,
     }
 
 

@@ -27,10 +27,12 @@ from policies.decision import (
 )
 from policies.impact import ImpactTable
 from policies.message import Message, MessageType, Priority
+from policies.panel import Panel
 from policies.principal import Principal
 from policies.review import (
     Claim,
     Closing,
+    Glass,
     Ladder,
     Person,
     Quorum,
@@ -91,6 +93,7 @@ REVIEWS: Final[Mapping[str, object]] = {
     "claim_s": 900,
     "open_max": 100,
     "escalation_adds": ["tenant_admin"],
+    "break_glass": {"needed": 2, "roles": ["tenant_admin"], "afterwards_s": 86_400},
     "tiers": {
         "grave": {
             "from": 0.9,
@@ -100,6 +103,7 @@ REVIEWS: Final[Mapping[str, object]] = {
             "rule": "veto",
             "ttl_s": 1800,
             "escalate_s": 300,
+            "panel": False,
         },
         "light": {
             "from": 0.0,
@@ -109,6 +113,7 @@ REVIEWS: Final[Mapping[str, object]] = {
             "rule": "veto",
             "ttl_s": 7200,
             "escalate_s": 600,
+            "panel": True,
         },
     },
 }
@@ -209,6 +214,11 @@ class ReviewChanges(TypedDict, total=False):
     opened_at: datetime
     expires_at: datetime
     state: State
+    panel: Panel | None
+    glass: Glass | None
+    follows: str | None
+    barred: frozenset[str]
+    shape: str
     claim: Claim | None
     votes: tuple[Vote, ...]
     closing: Closing | None
@@ -483,6 +493,7 @@ def a_review(**changes: Unpack[ReviewChanges]) -> Review:
             next_at=NOW + timedelta(seconds=600),
             adds=("tenant_admin",),
         ),
+        glass=Glass(needed=2, roles=("tenant_admin",)),
         delivers=True,
         opened_at=NOW,
         expires_at=NOW + timedelta(hours=1),

@@ -28,7 +28,7 @@ def diagram() -> str:
             for other in after:
                 arrows[one, other].append(step)
     order = list(State)
-    lines = [f"    [*] --> {State.PENDING.value}: open"]
+    lines = [f"    [*] --> {state.value}: open" for state in (State.DELIBERATING, State.PENDING)]
     for (one, other), steps in sorted(
         arrows.items(), key=lambda arrow: (order.index(arrow[0][0]), order.index(arrow[0][1]))
     ):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 import orjson
 
 from actors.ledger import entry, remember, wal
-from actors.ledger.canonical import canonical, digest
+from actors.ledger.canonical import canonical
 from actors.ledger.errors import WalRecordError
 from actors.ledger.evidence import Place, Sealed, open_evidence, seal_evidence
 from actors.ledger.keys import WriterKeys, log_origin
@@ -189,16 +188,18 @@ class LedgerRecorder:
 
         `request_digest` is None when it was refused before its body was read.
         """
-        facts = {
-            "tenant": principal.tenant,
-            "agent": principal.agent,
-            "roles": sorted(principal.roles),
-            "code": code,
-            "message_id": message_id,
-            "request_digest": request_digest,
-            "at": entry.timestamp(self._clock.now()),
-        }
-        return await self._note(principal.tenant, entry.Kind.REFUSAL, facts)
+        facts = {"code": code, "message_id": message_id, "request_digest": request_digest}
+        return await self._testimony(principal, entry.Kind.REFUSAL, facts)
+
+    async def reveal(
+        self, principal: Principal, *, review_id: str, action_digest: str, masked: Sequence[str]
+    ) -> Receipt:
+        """Record that somebody is about to see, unmasked, what a review holds; never what it is.
+
+        `masked` are the detectors of what is shown. Show nothing before this has returned.
+        """
+        facts = {"review_id": review_id, "action_digest": action_digest, "masked": list(masked)}
+        return await self._testimony(principal, entry.Kind.REVEAL, facts)
 
     async def erase(self, tenant: str, subject: str, *, by: Principal, reason: str) -> Receipt:
         """Delete the key of the subject's evidence, and record that, in one step.
@@ -235,6 +236,18 @@ class LedgerRecorder:
         if tenant not in self._tenants:
             await self._store.execute("SADD", keys.TENANTS, tenant)
             self._tenants.add(tenant)
+
+    async def _testimony(
+        self, principal: Principal, kind: entry.Kind, facts: Mapping[str, object]
+    ) -> Receipt:
+        """Record what a verified caller did, or was refused, now."""
+        who = {
+            "tenant": principal.tenant,
+            "agent": principal.agent,
+            "roles": sorted(principal.roles),
+            "at": entry.timestamp(self._clock.now()),
+        }
+        return await self._note(principal.tenant, kind, {**who, **facts})
 
     async def _note(
         self, tenant: str, kind: entry.Kind, facts: Mapping[str, object], *, forget: str = ""
@@ -297,7 +310,7 @@ class LedgerRecorder:
         record = entry.decision_fields(decision)
         core = entry.decision_core(record)
         waits_in = "" if release is None else _waits_in(decision)
-        asked = identity(message, delivers=decision.delivers)
+        asked = remember.identity_of(message, delivers=decision.delivers)
         sequel = None
         if release is not None and waits_in and self._onward is not None:
             sequel = self._onward.sequel(decision, release)
@@ -353,26 +366,6 @@ class LedgerRecorder:
             body = wal.checked(record[0], tenant=tenant, wal_key=self._secrets.wal_key).body
             receipt = self._receipt(tenant, body, kept.entry_id)
         return Recorded(decision=decision, receipt=receipt, replayed=replayed)
-
-
-def identity(message: Message, *, delivers: bool) -> str:
-    """Return the hex digest of what the sender asked for: the same in every honest repetition.
-
-    Times are left out: a repetition with the same `ttl_seconds` expires later.
-    """
-    asked = [
-        message.sender,
-        message.recipient,
-        message.type.value,
-        int(message.priority),
-        message.conversation_id,
-        message.session_id,
-        message.constitutional_hash,
-        message.content_digest,
-        digest(message.metadata) if message.metadata else "",
-        delivers,
-    ]
-    return sha256(canonical(asked)).hexdigest()
 
 
 def _waits_in(decision: Decision) -> str:

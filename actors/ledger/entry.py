@@ -1,4 +1,4 @@
-"""One record of the ledger, as bytes: of a decision, a refusal, an erasure, a review, a key."""
+"""One record of the ledger, as bytes: of a decision, a refusal, a review, an authority, a key."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Kind(StrEnum):
     ERASURE = "erasure"
     KEY_ROTATION = "key_rotation"
     REVIEW = "review"
+    REVEAL = "reveal"  # somebody saw, unmasked, what a review holds
+    AUTHORITY = "authority"
 
 
 class EntryError(LedgerError):

@@ -1,4 +1,4 @@
-"""Notes of what happens to reviews, for whoever appends them to the write-ahead stream itself."""
+"""Notes of reviews and of who decides on them, for rooms that append to the stream themselves."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ class LedgerNotary:
 
         Raises RefusalError `content.invalid_unicode` for facts that no ledger can hold.
         """
-        kind = entry.Kind.REVIEW
+        return self._note(tenant, entry.Kind.REVIEW, facts)
+
+    def authority_note(self, tenant: str, facts: Mapping[str, object]) -> Note:
+        """Return the record of one change of who may decide; raises as `review_note` does."""
+        return self._note(tenant, entry.Kind.AUTHORITY, facts)
+
+    def _note(self, tenant: str, kind: entry.Kind, facts: Mapping[str, object]) -> Note:
         body = entry.other_body(kind, {kind.value: facts})
         return Note(body, wal.mac(self.wal_key, tenant, body))

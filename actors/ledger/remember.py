@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
+
+from actors.ledger.canonical import canonical, digest
+from policies.message import Message
 
 # Never change a dictionary that values were packed with: add another under a new mark.
 _MARK: Final = b"1"
@@ -38,6 +42,26 @@ class Remembered:
     core: bytes
     leaf_hash: str = ""
     leaf_index: int | None = None
+
+
+def identity_of(message: Message, *, delivers: bool) -> str:
+    """Return the hex digest of what the sender asked for: the same in every honest repetition.
+
+    Times are left out: a repetition with the same `ttl_seconds` expires later.
+    """
+    asked = [
+        message.sender,
+        message.recipient,
+        message.type.value,
+        int(message.priority),
+        message.conversation_id,
+        message.session_id,
+        message.constitutional_hash,
+        message.content_digest,
+        digest(message.metadata) if message.metadata else "",
+        delivers,
+    ]
+    return sha256(canonical(asked)).hexdigest()
 
 
 def pack(identity: str, core: bytes) -> bytes:

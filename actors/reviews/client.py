@@ -7,25 +7,28 @@ is taken, and the other is made anew; what is held is dropped by the step that e
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
-from actors.reviews.cursor import bad_cursor, cursor_of, spot_of
-from actors.reviews.record import DamagedReviewError, moment, pack, unpack
-from actors.reviews.step import Taken
-from actors.reviews.store import OPENED_NOW, ReviewStore, Stored, bell, packed_of
+from actors.reviews import authority
+from actors.reviews.cursor import cursor_of, spot_of
+from actors.reviews.events import Events, Listener, ReviewEvent
+from actors.reviews.precedents import Precedents
+from actors.reviews.record import DamagedReviewError, pack, unpack
+from actors.reviews.step import Taken, opening_facts
+from actors.reviews.store import OPENED_NOW, ReviewStore, Stored, packed_of
 from cluster import metrics
 from cluster.clock import Clock
 from cluster.store.client import Call, Store
 from policies import reviewing
 from policies.errors import DependencyError, RefusalError
 from policies.message import Message
+from policies.panel import Seat
 from policies.parcel import open_parcel
-from policies.review import ENDED, Event, Review, State, TimePassed
+from policies.review import ENDED, Convened, Event, Opined, Review, State, TimePassed
 from policies.review_notice import notice_id, notice_of
 
 ADOPT_AGE_S: Final = 2.0  # younger ones are still in the hands of who recorded them
@@ -33,12 +36,9 @@ ADOPT_SLICE: Final = 512
 ADOPT_SLICES: Final = 64  # how much of what is held a pass looks at; the next one goes on
 ATTEMPTS_MAX: Final = 8
 KEPT_S: Final = 30 * 86_400.0
-LISTEN_S: Final = 5.0  # how long a lost ring can go unnoticed
 PAGE_MAX: Final = 200
 WAIT_MAX_S: Final = 60.0
 DAMAGED_AGAIN: Final = timedelta(hours=1)
-
-_EVENT_ID: Final = re.compile(r"\A[0-9]{1,18}-[0-9]{1,18}\Z")
 
 Versions: TypeAlias = frozenset[int] | None
 
@@ -52,19 +52,11 @@ class Note(NamedTuple):
     mac: bytes
 
 
-class Notary(Protocol):
+class Notary(authority.Notary, Protocol):
     """Makes records for the ledger; LedgerNotary is one."""
 
     def review_note(self, tenant: str, facts: Mapping[str, object]) -> tuple[bytes, bytes]:
         """Return the body and the MAC of a record of one step of a review."""
-        ...
-
-
-class Listener(Protocol):
-    """Waits for a bell (`cluster.store.bell`)."""
-
-    async def wait(self, channel: str, timeout_s: float) -> bool:
-        """Return True when it rang, False when the time is over."""
         ...
 
 
@@ -82,20 +74,10 @@ class Page(NamedTuple):
     next_cursor: str | None
 
 
-class ReviewEvent(NamedTuple):
-    """One step of some review; `step` is a `Step`, or `open`."""
-
-    id: str
-    review_id: str
-    step: str
-    state: State
-    version: int
-    at: datetime
-
-
 class Reviews:
-    """What waits for people, and every step that it takes.
+    """What waits for people, and every step that it takes; `authority` says who may take them.
 
+    `precedents` knows what is like a review.
     Every method raises DependencyError when the store cannot be reached. Belongs to one event
     loop; any number of these may work on the same reviews.
     """
@@ -110,17 +92,19 @@ class Reviews:
         kept_s: float = KEPT_S,
     ) -> None:
         self._shelf = ReviewStore(store, kept_s=kept_s)
+        self.authority = authority.Authority(store, clock=clock, notary=notary)
+        self.precedents = Precedents(store, self._shelf, self._read)
         self._clock = clock
         self._notary = notary
-        self._bell = bell
+        self._events = Events(self._shelf, bell=bell, clock=clock)
         self._cursors: dict[str, str] = {}  # where `adopt` goes on
         self._passed: dict[str, int] = {}  # how many `approved` has shown in this round
         self._damaged: set[str] = set()
 
     @property
     def damaged(self) -> int:
-        """How many damaged reviews were seen."""
-        return len(self._damaged)
+        """How many damaged reviews, and grants of who may decide, were seen."""
+        return len(self._damaged) + self.authority.damaged
 
     async def close(self) -> None:
         """Return when every call that was accepted is answered."""
@@ -208,6 +192,10 @@ class Reviews:
         packed = await self._shelf.held(tenant, review_id)
         return None if packed is None else open_parcel(packed)
 
+    async def critics(self, tenant: str) -> tuple[Seat, ...]:
+        """Return the critics that a panel is called from, the weightiest first."""
+        return await self.authority.critics(tenant)
+
     async def open_count(self, tenant: str) -> int:
         """Return how many reviews wait for people."""
         return await self._shelf.open_count(tenant)
@@ -250,7 +238,24 @@ class Reviews:
         when the tenant's log takes no records: then no step is taken.
         """
         review = await self.find(tenant, review_id)
+        if isinstance(event, Opined) and _is_uncalled(review):
+            review = await self._convene(review)
         return await self._advance(review, event, by=by, versions=versions)
+
+    async def follow(self, review: Review) -> Review:
+        """Open a review that follows another, once, and return it as it is.
+
+        Raises DependencyError when the tenant's log takes no records: then it is not open.
+        """
+        note = self._notary.review_note(review.tenant, opening_facts(review))
+        match await self._shelf.follow(review, note):
+            case [0, bytes() as reason]:
+                raise DependencyError("ledger", reason.decode())
+            case [2]:
+                metrics.REVIEWS_OPENED.inc()
+            case _:
+                pass
+        return await self.find(review.tenant, review.review_id)
 
     async def tick(self, tenant: str, limit: int) -> int:
         """Take the steps that time asks for, of so many reviews; return how many moved.
@@ -273,11 +278,19 @@ class Reviews:
             await self._shelf.look_again(tenant, stored.review_id, later)
             return False
         try:
+            if _is_uncalled(review):
+                review = await self._convene(review)
+                return True
             moved = await self._advance(review, TimePassed(), by=None)
         except RefusalError as error:
             log.info("review.not_ticked", review_id=review.review_id, code=error.code)
             return False
         return moved.review is not review
+
+    async def _convene(self, review: Review) -> Review:
+        """Call the critics that the tenant has now."""
+        called = Convened(critics=await self.critics(review.tenant))
+        return (await self._advance(review, called, by=None)).review
 
     async def _advance(
         self, review: Review, event: Event, *, by: str | None, versions: Versions = None
@@ -301,6 +314,9 @@ class Reviews:
                     raise DependencyError("ledger", reason.decode())
                 case [4]:
                     raise RefusalError("review.released", "what was approved went already", 409)
+                case [5]:
+                    detail = "who may decide on it has just changed; look at it again"
+                    raise RefusalError("review.conflict", detail, 409)
                 case _:
                     raise _not_found(review.review_id)
         raise RefusalError(
@@ -323,19 +339,7 @@ class Reviews:
         """
         _check("limit", limit, low=1, high=1000)
         _check("wait_s", wait_s, low=0, high=WAIT_MAX_S)
-        if after == "$":
-            after = await self.newest_event(tenant)
-        elif _EVENT_ID.match(after) is None:
-            raise bad_cursor()
-        until_s = self._clock.monotonic_s() + wait_s
-        while True:
-            found = await self._shelf.events(tenant, after, limit)
-            if found:
-                return [_event(each) for each in found]
-            left_s = until_s - self._clock.monotonic_s()
-            if left_s <= 0:
-                return []
-            await self._bell.wait(bell(tenant), min(left_s, LISTEN_S))
+        return await self._events.after(tenant, after, wait_s=wait_s, limit=limit)
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -361,6 +365,14 @@ def require_version(review: Review, versions: Versions) -> None:
         raise RefusalError("review.version_mismatch", detail, 412)
 
 
+def _is_uncalled(review: Review) -> bool:
+    return (
+        review.state is State.DELIBERATING
+        and review.panel is not None
+        and review.panel.seats is None
+    )
+
+
 def _count(taken: Taken) -> None:
     after = taken.after
     metrics.REVIEW_STEPS.labels(taken.step.value, after.state.value).inc()
@@ -376,16 +388,3 @@ def _not_found(review_id: str) -> RefusalError:
 def _check(name: str, value: float, *, low: float, high: float) -> None:
     if not low <= value <= high:
         raise RefusalError("review.out_of_range", f"{name} is from {low:g} to {high:g}", 422)
-
-
-def _event(stored: tuple[bytes, list[bytes]]) -> ReviewEvent:
-    event_id, flat = stored
-    facts = dict(zip(flat[::2], flat[1::2], strict=True))
-    return ReviewEvent(
-        id=event_id.decode(),
-        review_id=facts[b"r"].decode(),
-        step=facts[b"s"].decode(),
-        state=State(facts[b"t"].decode()),
-        version=int(facts[b"v"]),
-        at=moment(facts[b"a"].decode()),
-    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from policies.decision import Impact, Reason
 from policies.errors import GovernanceError
+from policies.panel import Choice, Opinion, Panel, PanelRule, Seat
 from policies.review import (
-    Choice,
     Claim,
     Closing,
+    Glass,
     Ladder,
     Quorum,
     Review,
@@ -23,7 +25,11 @@ from policies.review import (
     Vote,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
+T = TypeVar("T")
+_SINCE_FIRST: Final = MappingProxyType(
+    {"panel": None, "glass": None, "follows": None, "barred": (), "shape": ""}
+)
 
 
 class DamagedReviewError(GovernanceError):
@@ -74,11 +80,21 @@ def unpack(packed: bytes) -> Review:
     """Return the review that was packed. Raises DamagedReviewError for anything else."""
     try:
         outer = orjson.loads(packed)
-        if outer["v"] != VERSION:
-            raise ValueError(f"it is of version {outer['v']!r}, not {VERSION}")  # noqa: TRY301
-        return _review(outer["review"])
+        match outer["v"]:
+            case 1:
+                return _review(_from_first(outer["review"]))
+            case 2:
+                return _review(outer["review"])
+            case other:
+                raise ValueError(f"it is of version {other!r}, not {VERSION}")  # noqa: TRY301
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedReviewError(repr(error)) from error
+
+
+def _from_first(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the first version left out: it knew no panel, no glass and no stand-ins."""
+    votes = [{**vote, "in_stead_of": []} for vote in fields["votes"]]
+    return {**_SINCE_FIRST, **fields, "votes": votes}
 
 
 def _plain(value: object) -> object:
@@ -86,6 +102,8 @@ def _plain(value: object) -> object:
         return timestamp(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
     raise TypeError(f"{type(value).__name__} cannot be packed")
 
 
@@ -103,11 +121,18 @@ def _review(fields: Mapping[str, Any]) -> Review:
             "opened_at": moment(fields["opened_at"]),
             "expires_at": moment(fields["expires_at"]),
             "state": State(fields["state"]),
-            "claim": fields["claim"] and _claim(fields["claim"]),
-            "votes": tuple(_vote(vote) for vote in fields["votes"]),
-            "closing": fields["closing"] and _closing(fields["closing"]),
+            "claim": _maybe(_claim, fields["claim"]),
+            "votes": _votes(fields["votes"]),
+            "closing": _maybe(_closing, fields["closing"]),
+            "panel": _maybe(_panel, fields["panel"]),
+            "glass": _maybe(_glass, fields["glass"]),
+            "barred": frozenset(fields["barred"]),
         }
     )
+
+
+def _maybe(read: Callable[[Any], T], stored: Any) -> T | None:
+    return None if stored is None else read(stored)
 
 
 def _quorum(fields: Mapping[str, Any]) -> Quorum:
@@ -115,7 +140,7 @@ def _quorum(fields: Mapping[str, Any]) -> Quorum:
 
 
 def _ladder(fields: Mapping[str, Any]) -> Ladder:
-    next_at = fields["next_at"] and moment(fields["next_at"])
+    next_at = _maybe(moment, fields["next_at"])
     return Ladder(**{**fields, "next_at": next_at, "adds": tuple(fields["adds"])})
 
 
@@ -130,8 +155,36 @@ def _vote(fields: Mapping[str, Any]) -> Vote:
             "roles": tuple(fields["roles"]),
             "choice": Choice(fields["choice"]),
             "at": moment(fields["at"]),
+            "in_stead_of": tuple(fields["in_stead_of"]),
         }
     )
+
+
+def _votes(listed: Sequence[Mapping[str, Any]]) -> tuple[Vote, ...]:
+    return tuple(_vote(vote) for vote in listed)
+
+
+def _glass(fields: Mapping[str, Any]) -> Glass:
+    broken = _votes(fields["broken"])
+    return Glass(**{**fields, "roles": tuple(fields["roles"]), "broken": broken})
+
+
+def _panel(fields: Mapping[str, Any]) -> Panel:
+    seats = fields["seats"]
+    return Panel(
+        **{
+            **fields,
+            "rule": PanelRule(fields["rule"]),
+            "closes_at": moment(fields["closes_at"]),
+            "seats": None if seats is None else tuple(Seat(**seat) for seat in seats),
+            "opinions": tuple(_opinion(opinion) for opinion in fields["opinions"]),
+        }
+    )
+
+
+def _opinion(fields: Mapping[str, Any]) -> Opinion:
+    at = moment(fields["at"])
+    return Opinion(**{**fields, "choice": Choice(fields["choice"]), "at": at})
 
 
 def _closing(fields: Mapping[str, Any]) -> Closing:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from math import ceil
 from typing import Any, Final, NamedTuple, cast
 
+from actors.reviews.places import in_state, micros, name_of, of_person, places, same_action
 from actors.reviews.record import pack, timestamp
 from actors.reviews.step import Taken
 from cluster.store import keys
@@ -18,6 +19,7 @@ from policies.message import Message
 from policies.parcel import parcel
 from policies.review import ENDED, OPEN, Review, State, Step
 from policies.review_notice import notice_id
+from policies.reviewing import heard_at
 
 REPLY_BYTES_MAX: Final = 4 << 20
 EVENTS_MAX: Final = 10_000
@@ -27,8 +29,6 @@ LIVE: Final = "live"  # the shelf of those that have not ended
 CLOSED: Final = "ended"
 
 _SCRIPTS: Final = files("actors.reviews") / "scripts"
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
-_MICROSECOND: Final = timedelta(microseconds=1)
 _DUE: Final = "due"
 _RELEASE: Final = "release"
 _EVENTS: Final = "events"
@@ -46,6 +46,7 @@ def _script(name: str) -> Script:
 
 OPENING: Final = _script("open")
 MOVE: Final = _script("move")
+FOLLOW: Final = _script("follow")
 LISTED: Final = _script("listed")
 DUE: Final = _script("due")
 
@@ -92,13 +93,14 @@ class ReviewStore:
             [
                 keys.held(tenant),
                 keys.review(tenant, review_id),
-                keys.reviews(tenant, _in(review.state)),
+                keys.reviews(tenant, in_state(review.state)),
                 keys.reviews(tenant, _DUE),
                 keys.reviews(tenant, _EVENTS),
+                keys.reviews(tenant, same_action(review.action_digest)),
             ],
             [
                 review_id,
-                _name(review),
+                name_of(review),
                 _due_ms(review),
                 OPENED,
                 review.state.value,
@@ -113,10 +115,40 @@ class ReviewStore:
         """Open it, and say whether it was not open before."""
         return await self._commits.run(self.opening(review)) == OPENED_NOW
 
+    async def follow(self, review: Review, note: tuple[bytes, bytes]) -> Any:
+        """Open a review that lies beside no held message; see the script for its reply."""
+        tenant = review.tenant
+        return await self._commits.run(
+            Call(
+                FOLLOW,
+                [
+                    keys.review(tenant, review.review_id),
+                    keys.reviews(tenant, in_state(review.state)),
+                    keys.reviews(tenant, _DUE),
+                    keys.reviews(tenant, _EVENTS),
+                    keys.wal(tenant),
+                    keys.halted(tenant),
+                ],
+                [
+                    review.review_id,
+                    pack(review),
+                    name_of(review),
+                    _due_ms(review),
+                    OPENED,
+                    review.state.value,
+                    review.version,
+                    timestamp(review.opened_at),
+                    bell(tenant),
+                    EVENTS_MAX,
+                    *note,
+                ],
+            )
+        )
+
     def move_call(self, taken: Taken, note: tuple[bytes, bytes], notice: Message | None) -> Call:
         """Return the call that takes one step; see the script for its reply."""
         before, after, tenant = taken.before, taken.after, taken.after.tenant
-        packed, parting = pack(after), _places(before)
+        packed, parting = pack(after), places(before)
         told = notice_id(after)
         return Call(
             MOVE,
@@ -147,8 +179,9 @@ class ReviewStore:
                 int(self._kept_s * 1000) if after.state in ENDED else "",
                 *(("", "", "") if notice is None else (after.agent, told, parcel(notice, told))),
                 int(taken.at.timestamp() * 1000),
+                taken.as_of,
                 len(parting),
-                *(word for place in (*parting, *_places(after)) for word in place),
+                *(word for place in (*parting, *places(after)) for word in place),
             ],
         )
 
@@ -180,10 +213,10 @@ class ReviewStore:
         after: Spot | None,
     ) -> Slice:
         """Return a page: live ones oldest first, then ended ones newest first."""
-        live = [_in(state) for state in State if state in states - ENDED]
-        ended = [_in(state) for state in State if state in states & ENDED]
+        live = [in_state(state) for state in State if state in states - ENDED]
+        ended = [in_state(state) for state in State if state in states & ENDED]
         if assignee is not None:  # only who looks at it has a review
-            live, ended = [_of(assignee)] if State.CLAIMED in states else [], []
+            live, ended = [of_person(assignee)] if State.CLAIMED in states else [], []
         begin = after or Spot(LIVE, "")
         reply: Any = await self._store.run(
             Call(
@@ -197,7 +230,7 @@ class ReviewStore:
 
     async def due(self, tenant: str, now: datetime, at_most: int) -> list[Stored]:
         """Return reviews that time changes now; forget some that ended long ago."""
-        keep_from = f"{_micros(now - timedelta(seconds=self._kept_s)):016d}:"
+        keep_from = f"{micros(now - timedelta(seconds=self._kept_s)):016d}:"
         reply: Any = await self._store.run(
             Call(
                 DUE,
@@ -207,7 +240,7 @@ class ReviewStore:
                     at_most,
                     REPLY_BYTES_MAX,
                     keep_from,
-                    *(_in(state) for state in State if state in ENDED),
+                    *(in_state(state) for state in State if state in ENDED),
                 ],
             )
         )
@@ -228,7 +261,7 @@ class ReviewStore:
 
     async def open_count(self, tenant: str) -> int:
         """Return how many reviews wait for people."""
-        names = [keys.reviews(tenant, _in(state)) for state in State if state in OPEN]
+        names = [keys.reviews(tenant, in_state(state)) for state in State if state in OPEN]
         return cast("int", await self._store.run(Call(_OPEN_COUNT, names, [])))
 
     async def held(self, tenant: str, review_id: str) -> bytes | None:
@@ -285,42 +318,17 @@ def _all_stored(pairs: Iterable[Any]) -> list[Stored]:
     return [Stored(review_id.decode(), packed_of(stored)) for review_id, stored in pairs]
 
 
-def _places(review: Review) -> list[tuple[str, str]]:
-    """In which indexes it is, and under which name."""
-    name = _name(review)
-    places = [(_in(review.state), name)]
-    if review.claim is not None:
-        places.append((_of(review.claim.by), name))
-    return places
-
-
-def _in(state: State) -> str:
-    return f"in:{state.value}"
-
-
-def _of(person: str) -> str:
-    return f"of:{person}"
-
-
-def _name(review: Review) -> str:
-    """Names sort by when a live review was opened, and an ended one ended."""
-    at = review.opened_at if review.closing is None else review.closing.at
-    return f"{_micros(at):016d}:{review.review_id}"
-
-
-def _micros(at: datetime) -> int:
-    return max(0, (at - _EPOCH) // _MICROSECOND)
-
-
 def _due_ms(review: Review) -> int | str:
     # Rounded up, so that what is found to be due is due.
-    return "" if review.due_at is None else ceil(_micros(review.due_at) / 1000)
+    return "" if review.due_at is None else ceil(micros(review.due_at) / 1000)
 
 
 def _release_ms(review: Review) -> int | str:
-    if review.state is not State.APPROVED or not review.delivers:
+    # The approval of a review that follows another needs nobody's use: the desk ends it.
+    goes = review.delivers or review.follows is not None
+    if review.state is not State.APPROVED or not goes:
         return ""
-    return _micros(review.votes[-1].at) // 1000
+    return micros(heard_at(review)) // 1000
 
 
 def _fate(taken: Taken) -> str:

@@ -19,12 +19,14 @@ log = structlog.get_logger(__name__)
 CIRCUITS_MAX: Final = 256
 
 # What we call outside this process. While the store is away nothing is decided, so it is tried
-# again soonest; a token's key is cached, so its source may rest longest.
+# again soonest; a token's key is cached, so its source may rest longest. Whoever wants to sign in
+# waits for the provider in person.
 CORE_SERVICES: Final[Mapping[str, CircuitBreakerConfig]] = MappingProxyType(
     {
         "store": CircuitBreakerConfig(reset_timeout=5),
         "opa_server": CircuitBreakerConfig(reset_timeout=10),
         "jwks": CircuitBreakerConfig(),
+        "oidc": CircuitBreakerConfig(reset_timeout=10),
     }
 )
 

@@ -48,6 +48,14 @@ class ClaimRules:
     leeway_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """Who signed in, and the hash of the access token that came along, if the provider said it."""
+
+    subject: str
+    access_hash: str | None
+
+
 def read_header(token: str) -> TokenHeader:
     """Return the header of a token that is worth verifying; RefusalError otherwise."""
     if not token:
@@ -87,6 +95,26 @@ def read_principal(
         # Left out says that there is none; a null is somebody's mistake, and is refused.
         owner=_id(claims, "owner") if "owner" in claims else None,
     )
+
+
+def read_sign_in(payload: bytes, rules: ClaimRules, *, nonce: str, now_s: float) -> SignIn:
+    """Return who signed in, by the claims of a signed ID token; RefusalError when they do not hold.
+
+    The audience of the rules is the client; `nonce` is what this sign-in began with
+    (`auth.wrong_nonce` for another).
+    """
+    claims = _strict_json(payload, "payload")
+    _require_ours(claims, rules)
+    several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    if claims.get("azp", None if several else rules.audience) != rules.audience:
+        raise refused("wrong_audience", "this ID token was made for another client")
+    _require_current(claims, now_s, rules.leeway_s)
+    if _present(claims, "nonce") != nonce:
+        raise refused("wrong_nonce", "this ID token belongs to another sign-in")
+    at_hash = claims.get("at_hash")
+    if at_hash is not None and not isinstance(at_hash, str):
+        raise _invalid("at_hash", "a text")
+    return SignIn(subject=_id(claims, "sub"), access_hash=at_hash)
 
 
 def _sound_kid(header: Mapping[str, Any]) -> str | None:

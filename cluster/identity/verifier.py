@@ -98,26 +98,14 @@ class TokenVerifier:
 
     async def _prove(self, token: str, now: datetime) -> Principal:
         header = read_header(token)
-        key, keys = await self._key(header)
-        payload = _signed_payload(token, key)
+        key, keys = await find_key(self._source, header)
+        payload = signed_payload(token, key)
         principal = read_principal(
             payload, self._rules, now_s=now.timestamp(), fallback_id=_fallback_id(token)
         )
         self._require_unrevoked(principal)
         self._remember(token, Proof(principal, keys))
         return principal
-
-    async def _key(self, header: TokenHeader) -> tuple[VerifyingKey, KeySet]:
-        keys = self._source.current() or await self._source.keys()
-        key = keys.find(header.kid, header.algorithm)
-        if key is None and header.kid is not None:
-            keys = await self._source.newer(keys)
-            key = keys.find(header.kid, header.algorithm)
-        if key is None:
-            raise refused("unknown_key", "this token is signed with a key that we do not know")
-        if key.algorithm != header.algorithm:
-            raise refused("algorithm_refused", "this token's key signs with another algorithm")
-        return key, keys
 
     def _require_unrevoked(self, principal: Principal) -> None:
         # Not its kills: an operator of a stopped tenant must still prove who releases it.
@@ -153,7 +141,25 @@ def _source(settings: Settings, clock: Clock) -> KeySource:
     raise ConfigurationError("set ACGS_JWKS_URL or ACGS_JWKS_FILE: nobody's tokens are trusted yet")
 
 
-def _signed_payload(token: str, key: VerifyingKey) -> bytes:
+async def find_key(source: KeySource, header: TokenHeader) -> tuple[VerifyingKey, KeySet]:
+    """Return the key that a token names, and the set in which it stands.
+
+    Raises RefusalError (401) for an unknown one, DependencyError when that cannot be known.
+    """
+    keys = source.current() or await source.keys()
+    key = keys.find(header.kid, header.algorithm)
+    if key is None and header.kid is not None:
+        keys = await source.newer(keys)
+        key = keys.find(header.kid, header.algorithm)
+    if key is None:
+        raise refused("unknown_key", "this token is signed with a key that we do not know")
+    if key.algorithm != header.algorithm:
+        raise refused("algorithm_refused", "this token's key signs with another algorithm")
+    return key, keys
+
+
+def signed_payload(token: str, key: VerifyingKey) -> bytes:
+    """Return what the token says, if this key signed it. Raises RefusalError (401)."""
     try:
         decoded = _JWS.decode_complete(token, key.jwk, algorithms=[key.algorithm])
     except jwt.InvalidSignatureError:

@@ -7,6 +7,7 @@ from typing import Final
 TENANTS: Final = "acgs:tenants"  # set of tenants that ever had a decision recorded
 SEQUENCER: Final = "acgs:{ledger}:sequencer"  # what the sequencer last said about itself
 CONTROLS: Final = "acgs:{controls}:state"  # revoked tokens and agents, kill switches
+HERALD_SINCE: Final = "acgs:{herald}:since"  # when channels first were there: ms, or absent
 
 
 def wal(tenant: str) -> str:
@@ -49,6 +50,16 @@ def reviews(tenant: str, part: str) -> str:
     return f"acgs:{{{tenant}}}:reviews:{part}"
 
 
+def herald(tenant: str, part: str) -> str:
+    """One part of what the tenant's channels are to be told, or were."""
+    return f"acgs:{{{tenant}}}:herald:{part}"
+
+
+def callback(digest: str) -> str:
+    """Says that a signed callback was taken, for as long as it could be sent again."""
+    return f"acgs:{{callback}}:{digest}"
+
+
 def agents(tenant: str) -> str:
     """Hash agent id -> registration."""
     return f"acgs:{{{tenant}}}:agents"
@@ -80,5 +91,5 @@ def heartbeat(actor: str) -> str:
 
 
 def console(part: str, name: str) -> str:
-    """A sealed token that waits behind a code: of a ticket, or of a session of the console."""
+    """What is sealed behind a code (a ticket, a session, a sign-in); a person's sessions."""
     return f"acgs:{{console}}:{part}:{name}"

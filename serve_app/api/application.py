@@ -16,20 +16,28 @@ from starlette.middleware import Middleware
 from policies.errors import GovernanceError
 from serve_app.api import (
     agents,
+    authority,
+    bulk,
+    callbacks,
     constitution,
     controls,
+    deliberation,
     health,
     ledger,
     mailbox,
     messages,
+    notifications,
     openapi,
+    precedents,
     problems,
     review_stream,
     reviews,
 )
+from serve_app.api.alike_schemas import BulkIn
+from serve_app.api.authority_schemas import CriticIn, DelegationIn, ShiftIn
 from serve_app.api.context import RequestContext
 from serve_app.api.quick import prefer_quick
-from serve_app.api.review_schemas import ConsumeIn, ReviewEventOut, SaidIn, VoteIn
+from serve_app.api.review_schemas import ConsumeIn, OpinionIn, ReviewEventOut, SaidIn, VoteIn
 from serve_app.api.schemas import (
     AgentIn,
     BatchIn,
@@ -43,11 +51,14 @@ from serve_app.api.services import Services
 from serve_app.console import routes as console
 
 # ReviewEventOut is read by nobody: it stands in a stream, where FastAPI does not see it.
-_REVIEWS: Final = (SaidIn, VoteIn, ConsumeIn, ReviewEventOut)
-_BODIES: Final = (MessageIn, BatchIn, AgentIn, NackIn, ExtendIn, KillIn, RevokeIn, *_REVIEWS)
+_REVIEWS: Final = (SaidIn, VoteIn, OpinionIn, ConsumeIn, ReviewEventOut)
+_AUTHORITY: Final = (DelegationIn, ShiftIn, CriticIn)
+_AGENTS: Final = (MessageIn, BatchIn, AgentIn, NackIn, ExtendIn)
+_BODIES: Final = (*_AGENTS, KillIn, RevokeIn, *_REVIEWS, BulkIn, *_AUTHORITY)
 _ROOMS: Final = (
-    *(messages, review_stream, reviews, agents, mailbox),
-    *(ledger, constitution, controls, health),
+    *(messages, review_stream, reviews, deliberation, authority, precedents),
+    *(bulk, agents, mailbox),
+    *(ledger, constitution, controls, notifications, callbacks, health),
 )
 
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]

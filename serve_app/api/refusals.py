@@ -26,6 +26,10 @@ RECORDED: Final = frozenset(
         "auth.scope_missing",
         "auth.sender_mismatch",
         "auth.tenant_mismatch",
+        "callback.bad_signature",
+        "callback.replayed",
+        "callback.stale",
+        "callback.unknown_person",
         "constitution.mismatch",
         "control.killed",
         "message.expired",
@@ -39,6 +43,8 @@ RECORDED: Final = frozenset(
         "review.not_requester",
         "review.role_missing",
         "review.self_approval",
+        "standin.own_house",
+        "standin.role_missing",
     }
 )
 _WAIT_MAX_S: Final = 2.0  # the caller waits for its refusal no longer than this

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, JsonValue, StringConstraints
 
 from policies.message import MessageType
-from policies.review import LEVEL_MAX, REASON_MAX, Choice, Rule, State, Step
+from policies.panel import WEIGHT_MAX, Choice, Outcome, PanelRule
+from policies.review import LEVEL_MAX, REASON_MAX, Rule, State, Step
 from serve_app.api.fields import Answer, Digest, PriorityWord, Strict
 from serve_app.api.schemas import ImpactOut, ReasonOut
 
@@ -25,6 +26,12 @@ class VoteIn(SaidIn):
     """Why, and what the reviewer was shown: a vote on anything else is refused."""
 
     action_digest: Digest | None = None
+
+
+class OpinionIn(VoteIn):
+    """What a critic thinks, why, and what it was shown."""
+
+    opinion: Choice
 
 
 class ConsumeIn(Strict):
@@ -51,6 +58,47 @@ class VoteOut(Answer):
     vote: Choice
     reason: str
     at: datetime
+    in_stead_of: list[str] = Field(description="who let the voter decide for them, if anybody")
+
+
+class SeatOut(Answer):
+    """A critic who was called, and what its word weighs."""
+
+    agent: str
+    weight: int = Field(ge=1, le=WEIGHT_MAX)
+
+
+class OpinionOut(Answer):
+    """One critic's word."""
+
+    by: str
+    weight: int = Field(ge=1, le=WEIGHT_MAX)
+    opinion: Choice
+    reason: str
+    at: datetime
+
+
+class PanelOut(Answer):
+    """The critics who may decide it before people do, and what they said.
+
+    `seats` is null until they are called; `outcome` is what the opinions come to: `split` when
+    neither side can win any more, and people decide.
+    """
+
+    rule: PanelRule
+    needed: int = Field(ge=1, description="how many critics must take a side")
+    closes_at: datetime
+    seats: list[SeatOut] | None
+    opinions: list[OpinionOut]
+    outcome: Outcome
+
+
+class GlassOut(Answer):
+    """How many people in which roles may let it go without its quorum, and who did."""
+
+    needed: int = Field(ge=2)
+    roles: list[str]
+    broken: list[VoteOut]
 
 
 class ClaimOut(Answer):
@@ -97,6 +145,11 @@ class ReviewDetailOut(Answer):
     quorum: QuorumOut
     eligible: list[str] = Field(description="the roles that may vote now")
     votes: list[VoteOut]
+    panel: PanelOut | None = Field(description="null: people decide")
+    glass: GlassOut | None = Field(description="null: nobody may break it")
+    follows: str | None = Field(description="the review whose broken glass this one looks at")
+    barred: list[str] = Field(description="who may not decide on it")
+    shape: str = Field(description="digest of what arguments it has, without their values")
     claimed: ClaimOut | None
     escalation: EscalationOut
     delivers: bool = Field(description="delivered when approved; else the agent consumes it")
@@ -134,11 +187,16 @@ class HeldMessage(Answer):
 
 
 class HeldOut(Answer):
-    """What leaves if it is approved, and the digest to approve it by."""
+    """What leaves if it is approved, and the digest to approve it by.
+
+    What is private in content and metadata reads `[REDACTED:<detector>]` unless it is revealed.
+    """
 
     review_id: str
     action_digest: Digest
     message: HeldMessage
+    masked: list[str] = Field(description="the detectors that saw something private in it")
+    revealed: bool = Field(description="whether it is shown all the same; that is on record")
 
 
 class ReviewEventOut(Answer):

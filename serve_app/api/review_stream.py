@@ -13,7 +13,7 @@ import orjson
 from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 
-from actors.reviews.client import ReviewEvent
+from actors.reviews.events import ReviewEvent
 from policies.errors import GovernanceError
 from policies.principal import Principal
 from serve_app.api import problems

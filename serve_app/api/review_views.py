@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from actors.reviews.client import ReviewEvent
+from actors.reviews.events import ReviewEvent
 from policies.message import Message
-from policies.review import Claim, Closing, Review, Vote
+from policies.panel import Outcome, Panel, outcome
+from policies.review import Claim, Closing, Glass, Review, Vote
 from serve_app.api.views import impact_view, message_view, reason_views, time_text
+from serve_app.masking import Masked
 
 
 def etag(review: Review) -> str:
@@ -40,6 +42,11 @@ def review_view(review: Review) -> dict[str, object]:
         },
         "eligible": sorted(review.eligible),
         "votes": [_vote(vote) for vote in review.votes],
+        "panel": _panel(review.panel),
+        "glass": _glass(review.glass),
+        "follows": review.follows,
+        "barred": sorted(review.barred),
+        "shape": review.shape,
         "claimed": _claim(review.claim),
         "escalation": {
             "level": review.ladder.level,
@@ -50,17 +57,55 @@ def review_view(review: Review) -> dict[str, object]:
         "constitution_digest": review.constitution_digest,
         "opened_at": time_text(review.opened_at),
         "expires_at": time_text(review.expires_at),
-        "closing": _closing(review.closing),
+        "closing": closing_view(review.closing),
         "released_by": review.released_by,
     }
 
 
-def held_view(review: Review, message: Message) -> dict[str, object]:
-    """Return what leaves if it is approved, as HeldOut."""
+def _panel(panel: Panel | None) -> dict[str, object] | None:
+    if panel is None:
+        return None
+    seats = [{"agent": seat.agent, "weight": seat.weight} for seat in panel.seats or ()]
+    return {
+        "rule": panel.rule.value,
+        "needed": panel.needed,
+        "closes_at": time_text(panel.closes_at),
+        "seats": None if panel.seats is None else seats,
+        "opinions": [
+            {
+                "by": opinion.by,
+                "weight": opinion.weight,
+                "opinion": opinion.choice.value,
+                "reason": opinion.reason,
+                "at": time_text(opinion.at),
+            }
+            for opinion in panel.opinions
+        ],
+        "outcome": outcome(panel).value if panel.seats is not None else Outcome.OPEN.value,
+    }
+
+
+def _glass(glass: Glass | None) -> dict[str, object] | None:
+    if glass is None:
+        return None
+    return {
+        "needed": glass.needed,
+        "roles": list(glass.roles),
+        "broken": [_vote(vote) for vote in glass.broken],
+    }
+
+
+def held_view(
+    review: Review, message: Message, shown: Masked, *, revealed: bool
+) -> dict[str, object]:
+    """Return what leaves if it is approved, as HeldOut, of which so much is shown."""
+    content, metadata = dict(shown.content), dict(shown.metadata)
     return {
         "review_id": review.review_id,
         "action_digest": review.action_digest,
-        "message": message_view(message),
+        "message": {**message_view(message), "content": content, "metadata": metadata},
+        "masked": list(shown.kinds),
+        "revealed": revealed,
     }
 
 
@@ -84,6 +129,7 @@ def _vote(vote: Vote) -> dict[str, object]:
         "vote": vote.choice.value,
         "reason": vote.reason,
         "at": time_text(vote.at),
+        "in_stead_of": list(vote.in_stead_of),
     }
 
 
@@ -91,7 +137,8 @@ def _claim(claim: Claim | None) -> dict[str, object] | None:
     return None if claim is None else {"by": claim.by, "until": time_text(claim.until)}
 
 
-def _closing(closing: Closing | None) -> dict[str, object] | None:
+def closing_view(closing: Closing | None) -> dict[str, object] | None:
+    """Return how a review ended, as ClosingOut."""
     if closing is None:
         return None
     return {

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+import asyncio
+from typing import Annotated, Final
 
-import orjson
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from actors.reviews.client import Versions
-from policies.controls import RevokedError
 from policies.errors import RefusalError
+from policies.panel import Choice
 from policies.principal import Principal
-from policies.review import Choice, Review, State
+from policies.review import State
 from policies.roles import require_scope
-from serve_app.api.auth import caller, identify, require_free, services, verified
+from serve_app.api.auth import caller, identify, services
 from serve_app.api.bodies import read_json
-from serve_app.api.fields import Handle, Id
-from serve_app.api.openapi import Responses
+from serve_app.api.fields import Id
 from serve_app.api.openapi import body as openapi_body
 from serve_app.api.openapi import problems as openapi_problems
 from serve_app.api.review_schemas import (
@@ -29,34 +25,31 @@ from serve_app.api.review_schemas import (
     SaidIn,
     VoteIn,
 )
-from serve_app.api.review_views import etag, held_view, review_view
+from serve_app.api.review_steps import (
+    BODY_BYTES_MAX,
+    CLAIMING,
+    DECIDES,
+    DECIDING,
+    TAGGED,
+    IfMatch,
+    ReviewId,
+    allowed,
+    answer,
+    record_reveal,
+    recorded_step,
+    to_json,
+    versions_of,
+)
+from serve_app.api.review_views import held_view, review_view
 from serve_app.api.schemas import DecisionOut
 from serve_app.api.views import decision_view
 from serve_app.desk import Desk
+from serve_app.masking import masked, unmasked
 
 router = APIRouter(tags=["reviews"])
 
-_BODY_BYTES_MAX: Final = 64 * 1024
 _READS: Final = "reviews:read"
-_DECIDES: Final = "reviews:decide"
-_TAG: Final = re.compile(r'\A"[0-9]{1,18}"\Z', re.ASCII)
 _ACTS: Final = ("messages:send", "decisions:make")
-
-Answered = TypeVar("Answered")
-ReviewId = Annotated[Handle, Path(description="the id of the decision that was held")]
-IfMatch = Annotated[
-    str | None,
-    Header(alias="If-Match", max_length=256, description="the ETag of what was read; else 412"),
-]
-
-_TAGGED: Final[Responses] = {
-    200: {"headers": {"ETag": {"description": "its version", "schema": {"type": "string"}}}}
-}
-_DECIDING: Final[Responses] = {
-    **_TAGGED,
-    **openapi_problems(400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 503),
-}
-_CLAIMING: Final[Responses] = {**_TAGGED, **openapi_problems(401, 403, 404, 409, 412, 422, 503)}
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -86,21 +79,21 @@ async def list_reviews(
         cursor=cursor,
     )
     views = [review_view(review) for review in page.reviews]
-    return _json({"reviews": views, "next_cursor": page.next_cursor})
+    return to_json({"reviews": views, "next_cursor": page.next_cursor})
 
 
 @router.get(
     "/v1/reviews/{review_id}",
     operation_id="getReview",
     response_model=ReviewDetailOut,
-    responses={**_TAGGED, **openapi_problems(401, 403, 404, 422, 503)},
+    responses={**TAGGED, **openapi_problems(401, 403, 404, 422, 503)},
 )
 async def get_review(request: Request, review_id: ReviewId) -> Response:
     """Return one review of your tenant; the agent that asked may look at its own."""
     principal, desk = await identify(request), services(request).desk
     if _READS not in principal.scopes and not await _asked(desk, principal, review_id):
         require_scope(principal, _READS)
-    return _answer(await desk.find(principal, review_id))
+    return answer(await desk.find(principal, review_id))
 
 
 @router.get(
@@ -109,15 +102,27 @@ async def get_review(request: Request, review_id: ReviewId) -> Response:
     response_model=HeldOut,
     responses=openapi_problems(401, 403, 404, 422, 503),
 )
-async def get_held_message(request: Request, review_id: ReviewId) -> Response:
-    """Return what leaves if it is approved, for those who decide, as long as it is held."""
-    principal = await caller(request, _DECIDES)
-    desk = services(request).desk
-    review = await desk.find(principal, review_id)
-    message = await desk.message(principal, review_id)
+async def get_held_message(
+    request: Request,
+    review_id: ReviewId,
+    *,
+    reveal: Annotated[bool, Query(description="show what is private too; goes on record")] = False,
+) -> Response:
+    """Return what leaves if it is approved, for those who decide, as long as it is held.
+
+    What is private in it is masked. Who reveals it is in the ledger before they see it.
+    """
+    principal = await caller(request, DECIDES)
+    here = services(request)
+    review = await here.desk.find(principal, review_id)
+    message = await here.desk.message(principal, review_id)
     if message is None:
         raise RefusalError("review.not_held", "nothing is held for this review any more", 404)
-    return _json(held_view(review, message))
+    shown = await asyncio.to_thread(masked, message)
+    if reveal:
+        await record_reveal(request, principal, review, kinds=shown.kinds)
+        shown = unmasked(message, shown.kinds)
+    return to_json(held_view(review, message, shown, revealed=reveal and bool(shown.kinds)))
 
 
 # -- deciding -------------------------------------------------------------------------------------
@@ -127,7 +132,7 @@ async def get_held_message(request: Request, review_id: ReviewId) -> Response:
     "/v1/reviews/{review_id}:approve",
     operation_id="approveReview",
     response_model=ReviewDetailOut,
-    responses=_DECIDING,
+    responses=DECIDING,
     openapi_extra=openapi_body(VoteIn),
 )
 async def approve(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
@@ -139,7 +144,7 @@ async def approve(request: Request, review_id: ReviewId, if_match: IfMatch = Non
     "/v1/reviews/{review_id}:reject",
     operation_id="rejectReview",
     response_model=ReviewDetailOut,
-    responses=_DECIDING,
+    responses=DECIDING,
     openapi_extra=openapi_body(VoteIn),
 )
 async def reject(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
@@ -151,7 +156,7 @@ async def reject(request: Request, review_id: ReviewId, if_match: IfMatch = None
     "/v1/reviews/{review_id}:abstain",
     operation_id="abstainFromReview",
     response_model=ReviewDetailOut,
-    responses=_DECIDING,
+    responses=DECIDING,
     openapi_extra=openapi_body(VoteIn),
 )
 async def abstain(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
@@ -163,22 +168,22 @@ async def abstain(request: Request, review_id: ReviewId, if_match: IfMatch = Non
     "/v1/reviews/{review_id}:escalate",
     operation_id="escalateReview",
     response_model=ReviewDetailOut,
-    responses=_DECIDING,
+    responses=DECIDING,
     openapi_extra=openapi_body(SaidIn),
 )
 async def escalate(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
     """Let others decide too, now."""
-    principal = await _allowed(request, _DECIDES)
-    asked = await read_json(request, SaidIn, limit=_BODY_BYTES_MAX)
-    return _answer(
-        await _recorded(
+    principal = await allowed(request, DECIDES)
+    asked = await read_json(request, SaidIn, limit=BODY_BYTES_MAX)
+    return answer(
+        await recorded_step(
             request,
             principal,
             lambda desk: desk.escalate(
                 principal,
                 review_id,
                 reason=asked.said.reason,
-                versions=_versions(if_match),
+                versions=versions_of(if_match),
             ),
             digest=asked.digest,
         )
@@ -189,16 +194,16 @@ async def escalate(request: Request, review_id: ReviewId, if_match: IfMatch = No
     "/v1/reviews/{review_id}:claim",
     operation_id="claimReview",
     response_model=ReviewDetailOut,
-    responses=_CLAIMING,
+    responses=CLAIMING,
 )
 async def claim(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
     """Say that you look at it, so that nobody else need; again, for longer."""
-    principal = await _allowed(request, _DECIDES)
-    return _answer(
-        await _recorded(
+    principal = await allowed(request, DECIDES)
+    return answer(
+        await recorded_step(
             request,
             principal,
-            lambda desk: desk.claim(principal, review_id, versions=_versions(if_match)),
+            lambda desk: desk.claim(principal, review_id, versions=versions_of(if_match)),
         )
     )
 
@@ -207,16 +212,16 @@ async def claim(request: Request, review_id: ReviewId, if_match: IfMatch = None)
     "/v1/reviews/{review_id}:unclaim",
     operation_id="unclaimReview",
     response_model=ReviewDetailOut,
-    responses=_CLAIMING,
+    responses=CLAIMING,
 )
 async def unclaim(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
     """Let go of your claim."""
-    principal = await _allowed(request, _DECIDES)
-    return _answer(
-        await _recorded(
+    principal = await allowed(request, DECIDES)
+    return answer(
+        await recorded_step(
             request,
             principal,
-            lambda desk: desk.unclaim(principal, review_id, versions=_versions(if_match)),
+            lambda desk: desk.unclaim(principal, review_id, versions=versions_of(if_match)),
         )
     )
 
@@ -228,22 +233,22 @@ async def unclaim(request: Request, review_id: ReviewId, if_match: IfMatch = Non
     "/v1/reviews/{review_id}:cancel",
     operation_id="cancelReview",
     response_model=ReviewDetailOut,
-    responses=_DECIDING,
+    responses=DECIDING,
     openapi_extra=openapi_body(SaidIn),
 )
 async def cancel(request: Request, review_id: ReviewId, if_match: IfMatch = None) -> Response:
     """Take back what you asked for; nothing leaves."""
-    principal = await _allowed(request, *_ACTS)
-    asked = await read_json(request, SaidIn, limit=_BODY_BYTES_MAX)
-    return _answer(
-        await _recorded(
+    principal = await allowed(request, *_ACTS)
+    asked = await read_json(request, SaidIn, limit=BODY_BYTES_MAX)
+    return answer(
+        await recorded_step(
             request,
             principal,
             lambda desk: desk.cancel(
                 principal,
                 review_id,
                 reason=asked.said.reason,
-                versions=_versions(if_match),
+                versions=versions_of(if_match),
             ),
             digest=asked.digest,
         )
@@ -262,30 +267,30 @@ async def consume(request: Request, review_id: ReviewId, if_match: IfMatch = Non
 
     It is judged again: a rule that says no by now wins, and the answer is `deny`.
     """
-    principal = await _allowed(request, *_ACTS)
-    asked = await read_json(request, ConsumeIn, limit=_BODY_BYTES_MAX)
-    recorded = await _recorded(
+    principal = await allowed(request, *_ACTS)
+    asked = await read_json(request, ConsumeIn, limit=BODY_BYTES_MAX)
+    recorded = await recorded_step(
         request,
         principal,
         lambda desk: desk.consume(
             principal,
             review_id,
             digest=asked.said.action_digest,
-            versions=_versions(if_match),
+            versions=versions_of(if_match),
         ),
         digest=asked.digest,
     )
-    return _json(decision_view(recorded, services(request).law.reviews))
+    return to_json(decision_view(recorded, services(request).law.reviews))
 
 
 async def _vote(
     request: Request, review_id: str, choice: Choice, *, if_match: str | None
 ) -> Response:
-    principal = await _allowed(request, _DECIDES)
-    asked = await read_json(request, VoteIn, limit=_BODY_BYTES_MAX)
+    principal = await allowed(request, DECIDES)
+    asked = await read_json(request, VoteIn, limit=BODY_BYTES_MAX)
     said = asked.said
-    return _answer(
-        await _recorded(
+    return answer(
+        await recorded_step(
             request,
             principal,
             lambda desk: desk.vote(
@@ -294,50 +299,11 @@ async def _vote(
                 choice=choice,
                 reason=said.reason,
                 digest=said.action_digest,
-                versions=_versions(if_match),
+                versions=versions_of(if_match),
             ),
             digest=asked.digest,
         )
     )
-
-
-async def _allowed(request: Request, *scopes: str) -> Principal:
-    """Return the caller, who holds one of the scopes; a refusal of who proved who it is is kept."""
-    try:
-        principal = await verified(request)
-    except RevokedError as error:
-        await services(request).refusals.record(error.principal, error)
-        raise
-    try:
-        require_free(request, principal)
-        if principal.scopes.isdisjoint(scopes):
-            require_scope(principal, scopes[0])
-    except RefusalError as error:
-        await services(request).refusals.record(principal, error)
-        raise
-    return principal
-
-
-async def _recorded(
-    request: Request,
-    principal: Principal,
-    step: Callable[[Desk], Awaitable[Answered]],
-    *,
-    digest: str | None = None,
-) -> Answered:
-    """Take the step; that it was refused goes into the ledger."""
-    here = services(request)
-    try:
-        return await step(here.desk)
-    except RefusalError as error:
-        await here.refusals.record(principal, error, request_digest=digest)
-        raise
-
-
-def _versions(if_match: str | None) -> Versions:
-    """Return the versions that a strong comparison with If-Match finds; None for any."""
-    tags = {tag.strip() for tag in (if_match or "*").split(",")}
-    return None if "*" in tags else frozenset(int(tag[1:-1]) for tag in tags if _TAG.match(tag))
 
 
 async def _asked(desk: Desk, principal: Principal, review_id: str) -> bool:
@@ -349,11 +315,3 @@ async def _asked(desk: Desk, principal: Principal, review_id: str) -> bool:
     except RefusalError:
         return False
     return review.agent == principal.agent
-
-
-def _answer(review: Review) -> Response:
-    return _json(review_view(review), {"ETag": etag(review)})
-
-
-def _json(view: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(view), 200, headers, media_type="application/json")

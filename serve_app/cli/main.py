@@ -8,7 +8,21 @@ from typing import Annotated, Final
 import typer
 
 from cluster.constants import CONSTITUTIONAL_HASH
-from serve_app.cli import agents, console, demo, inbox, ledger, reviews, run, send, tail, token
+from serve_app.cli import (
+    agents,
+    authority,
+    console,
+    deliberation,
+    demo,
+    inbox,
+    ledger,
+    notifications,
+    reviews,
+    run,
+    send,
+    tail,
+    token,
+)
 from serve_app.cli.exits import MEANING
 from serve_app.cli.sentences import Sentences
 
@@ -42,7 +56,13 @@ app.command("send", rich_help_panel=_ACT)(send.send)
 app.command("decide", rich_help_panel=_ACT)(send.decide)
 app.command("inbox", rich_help_panel=_ACT)(inbox.inbox)
 app.command("console", rich_help_panel=_DECIDE)(console.console)
+reviews.app.command("opine")(deliberation.opine)
+reviews.app.command("break-glass")(deliberation.break_glass)
 app.add_typer(reviews.app, name="reviews", rich_help_panel=_DECIDE)
+app.add_typer(authority.delegations, name="delegations", rich_help_panel=_DECIDE)
+app.add_typer(authority.shifts, name="on-call", rich_help_panel=_DECIDE)
+app.add_typer(authority.critics, name="critics", rich_help_panel=_DECIDE)
+app.add_typer(notifications.app, name="notifications", rich_help_panel=_LOOK)
 app.command("tail", rich_help_panel=_LOOK)(tail.tail)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_LOOK)
 

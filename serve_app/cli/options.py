@@ -41,6 +41,8 @@ ROLES: Final = tuple(ROLE_SCOPES)
 Tenant = Annotated[str, typer.Option("--tenant", callback=_is_id, help="whose agents and log")]
 Sender = Annotated[str, typer.Option("--from", callback=_is_id, help="the agent that asks")]
 AgentName = Annotated[str, typer.Argument(callback=_is_id, help="the agent's id")]
+To = Annotated[str, typer.Argument(callback=_is_id, help="who decides in the giver's stead")]
+ShiftName = Annotated[str, typer.Argument(callback=_is_id, help="the shift's name, of your choice")]
 Who = Annotated[str, typer.Option("--as", callback=_is_id, help="the person who looks, or decides")]
 Roles = Annotated[
     list[str] | None, typer.Option("--role", help="repeatable; reviewer if none", metavar="ROLE")

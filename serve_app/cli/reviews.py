@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from cluster.clock import SystemClock
-from policies.review import State
+from policies.review import OPEN, State
+from serve_app.cli.alike import precedents, show_precedents, vote_on_all
 from serve_app.cli.client import Client, ProblemError
 from serve_app.cli.exits import Exit
 from serve_app.cli.options import Output, Roles, Sender, Tenant, Who
@@ -33,12 +34,15 @@ from serve_app.cli.surroundings import connect
 
 app = typer.Typer(no_args_is_help=True, help="See what is held for people, and decide on it.")
 
-_OPEN: Final = (State.PENDING, State.CLAIMED)
+_OPEN: Final = tuple(state for state in State if state in OPEN)
 _PAGE_MAX: Final = 200
 _UNSEEN: Final = ("review.not_held", "auth.scope_missing")
 _STATE_WIDTH: Final = max(len(state) for state in State)
 
 ReviewId = Annotated[str, typer.Argument(help="the review's id, as `list` shows it")]
+ReviewIdOrAll = Annotated[
+    str | None, typer.Argument(help="the review's id; none, with --digest: all of that action")
+]
 Reason = Annotated[str, typer.Option("--reason", help="why; it is recorded")]
 Shown = Annotated[
     str | None,
@@ -75,6 +79,9 @@ def list_reviews(
 def show(
     review_id: ReviewId,
     *,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="show what is private too; goes on record")
+    ] = False,
     tenant: Tenant = "acme",
     who: Who = "reviewer",
     roles: Roles = None,
@@ -83,16 +90,22 @@ def show(
     """Show one review: what was asked, why it is held, who said what; and what would leave."""
     with _person(tenant, who, roles) as client:
         review = client.call("GET", f"/v1/reviews/{review_id}")
-        held = _held(client, review_id)
+        held = _held(client, review_id, reveal=reveal)
+        before = precedents(client, review_id)
+    if held is not None and held["masked"]:
+        how = "shown, which is on record" if held["revealed"] else "masked; --reveal shows it"
+        note(f"private in it: {', '.join(held['masked'])} ({how})")
+    message = None if held is None else held["message"]
     if output is Format.TABLE:
-        _show(review, held)
+        _show(review, message)
+        show_precedents(before)
     else:
-        show_object({**review, "message": held}, form=output)
+        show_object({**review, "message": message, "precedents": before}, form=output)
 
 
 @app.command("approve")
 def approve(
-    review_id: ReviewId,
+    review_id: ReviewIdOrAll = None,
     *,
     reason: Reason,
     digest: Shown = None,
@@ -101,18 +114,24 @@ def approve(
     roles: Roles = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Vote for it. With the last vote it goes; exits with 3 when the law says no by then."""
-    body = {"reason": reason, **({"action_digest": digest} if digest else {})}
+    """Vote for it, or for all that is open about one action: then give its --digest and no id.
+
+    With the last vote it goes; exits with 3 when the law says no by then.
+    """
+    body = _ballot(review_id, reason, digest)
     with _person(tenant, who, roles) as client:
-        review = _act(client, review_id, "approve", body=body)
-    _tell(review, output)
+        if review_id is None:
+            vote_on_all(client, "approve", body, form=output)
+            return
+        review = act(client, review_id, "approve", body=body)
+    tell(review, output)
     if review["state"] == State.REJECTED:
         raise typer.Exit(Exit.DENIED)
 
 
 @app.command("reject")
 def reject(
-    review_id: ReviewId,
+    review_id: ReviewIdOrAll = None,
     *,
     reason: Reason,
     digest: Shown = None,
@@ -121,10 +140,16 @@ def reject(
     roles: Roles = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Vote against it. One rejection ends it, unless the law wants a majority."""
-    body = {"reason": reason, **({"action_digest": digest} if digest else {})}
+    """Vote against it, or against all that is open about one action: then give its --digest.
+
+    One rejection ends a review, unless the law wants a majority.
+    """
+    body = _ballot(review_id, reason, digest)
     with _person(tenant, who, roles) as client:
-        _tell(_act(client, review_id, "reject", body=body), output)
+        if review_id is None:
+            vote_on_all(client, "reject", body, form=output)
+            return
+        tell(act(client, review_id, "reject", body=body), output)
 
 
 @app.command("abstain")
@@ -139,7 +164,7 @@ def abstain(
 ) -> None:
     """Say that you do not decide it; you cannot vote on it later."""
     with _person(tenant, who, roles) as client:
-        _tell(_act(client, review_id, "abstain", body={"reason": reason}), output)
+        tell(act(client, review_id, "abstain", body={"reason": reason}), output)
 
 
 @app.command("claim")
@@ -153,7 +178,7 @@ def claim(
 ) -> None:
     """Say that you look at it: for a while nobody else can decide."""
     with _person(tenant, who, roles) as client:
-        _tell(_act(client, review_id, "claim"), output)
+        tell(act(client, review_id, "claim"), output)
 
 
 @app.command("unclaim")
@@ -167,7 +192,7 @@ def unclaim(
 ) -> None:
     """Let go of your claim."""
     with _person(tenant, who, roles) as client:
-        _tell(_act(client, review_id, "unclaim"), output)
+        tell(act(client, review_id, "unclaim"), output)
 
 
 @app.command("escalate")
@@ -182,7 +207,7 @@ def escalate(
 ) -> None:
     """Let others decide too, now."""
     with _person(tenant, who, roles) as client:
-        _tell(_act(client, review_id, "escalate", body={"reason": reason}), output)
+        tell(act(client, review_id, "escalate", body={"reason": reason}), output)
 
 
 @app.command("cancel")
@@ -196,7 +221,7 @@ def cancel(
 ) -> None:
     """Take back, as the agent that asked, what it asked for."""
     with connect(tenant, sender) as client:
-        _tell(_act(client, review_id, "cancel", body={"reason": reason}), output)
+        tell(act(client, review_id, "cancel", body={"reason": reason}), output)
 
 
 @app.command("watch")
@@ -207,6 +232,12 @@ def watch(*, tenant: Tenant = "acme", who: Who = "reviewer", output: Output = Fo
     dial = partial(_person, tenant, who)
     for told in follow(dial, "/v1/reviews/stream", on_lost=_lost):
         _event(told, output)
+
+
+def _ballot(review_id: str | None, reason: str, digest: str | None) -> dict[str, str]:
+    if review_id is None and digest is None:
+        raise typer.BadParameter("give the id of a review, or the --digest of one action for all")
+    return {"reason": reason, **({"action_digest": digest} if digest else {})}
 
 
 def _person(tenant: str, who: str, roles: list[str] | None = None) -> Client:
@@ -224,17 +255,20 @@ def _pages(client: Client, params: Mapping[str, Any], count: int) -> Iterator[di
             return
 
 
-def _act(
+def act(
     client: Client, review_id: str, verb: str, *, body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
+    """Take a step, and return the review after it."""
     review: dict[str, Any] = client.call("POST", f"/v1/reviews/{review_id}:{verb}", body=body)
     return review
 
 
-def _held(client: Client, review_id: str) -> dict[str, Any] | None:
+def _held(client: Client, review_id: str, *, reveal: bool) -> dict[str, Any] | None:
     """Return what would leave; None when nothing is held any more, or who reads may not see it."""
+    params = {"reveal": "true"} if reveal else None
+    path = f"/v1/reviews/{review_id}/message"
     try:
-        held: dict[str, Any] = client.call("GET", f"/v1/reviews/{review_id}/message")["message"]
+        held: dict[str, Any] = client.call("GET", path, params=params)
     except ProblemError as error:
         if error.code not in _UNSEEN:
             raise
@@ -295,7 +329,7 @@ def _votes(review: Mapping[str, Any]) -> str:
     return f"{approvals} of {review['quorum']['needed']}"
 
 
-def _tell(review: Mapping[str, Any], form: Format) -> None:
+def tell(review: Mapping[str, Any], form: Format) -> None:
     """Show what became of the review by what was just done."""
     if form is not Format.TABLE:
         show_object(review, form=form)
@@ -311,7 +345,7 @@ def _tell(review: Mapping[str, Any], form: Format) -> None:
 
 
 def _show(review: Mapping[str, Any], held: Mapping[str, Any] | None) -> None:
-    _tell(review, Format.TABLE)
+    tell(review, Format.TABLE)
     show_reasons(review["reasons"])
     quorum, claimed = review["quorum"], review["claimed"]
     each = ", each of them" if quorum["each"] else ""
@@ -326,10 +360,30 @@ def _show(review: Mapping[str, Any], held: Mapping[str, Any] | None) -> None:
         ("until", review["expires_at"]),
         ("digest", review["action_digest"]),
     ]
+    if review["follows"]:
+        facts.append(("follows", f"{review['follows']}, whose glass was broken"))
     pairs(facts)
     for vote in review["votes"]:
-        say(f"  {vote['vote']} by {vote['by']} ({vote['role']}), {vote['at']}: {vote['reason']}")
+        absent = f" in the stead of {', '.join(vote['in_stead_of'])}" if vote["in_stead_of"] else ""
+        who = f"{vote['by']} ({vote['role']}){absent}"
+        say(f"  {vote['vote']} by {who}, {vote['at']}: {vote['reason']}")
+    _show_panel(review["panel"])
+    for vote in (review["glass"] or {"broken": ()})["broken"]:
+        say(f"  glass broken by {vote['by']}, {vote['at']}: {vote['reason']}")
     if held is not None:
         say("  what leaves if it is approved:")
         for line in json.dumps(held["content"], indent=2, ensure_ascii=False).splitlines():
             say(f"    {line}")
+
+
+def _show_panel(panel: Mapping[str, Any] | None) -> None:
+    if panel is None:
+        return
+    seats = panel["seats"]
+    called = ", ".join(f"{one['agent']} ({one['weight']})" for one in seats or ()) or "nobody"
+    whom = "the critics are being called" if seats is None else f"called: {called}"
+    say(
+        f"  panel until {panel['closes_at']}, {panel['rule']} of at least {panel['needed']}; {whom}"
+    )
+    for one in panel["opinions"]:
+        say(f"  {one['opinion']} by critic {one['by']}, {one['at']}: {one['reason']}")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ import typer
 
 from actors.ledger.errors import TamperedError
 from cluster import session
+from cluster.channels.reading import load_channels
 from cluster.clock import SystemClock
 from cluster.constants import CONSTITUTIONAL_HASH
 from cluster.identity.devkeys import may_mint, mint_token
@@ -69,6 +71,7 @@ def _started(settings: Settings) -> Iterator[str]:
     from serve_app.wiring import try_law  # noqa: PLC0415  # a second that other commands save
 
     asyncio.run(try_law(settings))
+    load_channels(settings, env=os.environ)
     note(f"starting Ray and the bus; data in {settings.data_dir}")
     dashboard = session.start(settings, options={"logging_level": logging.WARNING})
     from serve_app import app  # noqa: PLC0415  # Ray reads its environment when it is imported

@@ -18,11 +18,11 @@ from serve_app.api.ledger import find_proof, proof_view
 from serve_app.console.door import Visitor, visitor
 from serve_app.console.durations import clock_text
 from serve_app.console.pages import ConsoleRoute, page
+from serve_app.console.search import Wanted, search, words_of
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 _READS: Final = "decisions:read"
-_PAGE: Final = 50
 _EFFECTS: Final = {effect.value: effect for effect in Effect}
 _TEXT = Annotated[str, Query(max_length=128)]
 DecisionId = Annotated[Handle, Path()]
@@ -30,25 +30,31 @@ DecisionId = Annotated[Handle, Path()]
 
 @router.get("/console/decisions")
 async def browse(
-    request: Request, *, effect: _TEXT = "", agent: _TEXT = "", cursor: _TEXT = ""
+    request: Request,
+    *,
+    words: _TEXT = "",
+    effect: _TEXT = "",
+    agent: _TEXT = "",
+    cursor: _TEXT = "",
 ) -> Response:
-    """List the decisions that are in the signed tree, newest first."""
+    """List the decisions that are in the signed tree and have all of the words, newest first."""
     who = await visitor(request, _READS)
-    found = await services(request).reader.decisions(
-        who.principal.tenant,
-        effect=_EFFECTS.get(effect),
-        agent=agent.strip() or None,
-        limit=_PAGE,
-        cursor=cursor or None,
+    wanted = Wanted(words=words_of(words), effect=_EFFECTS.get(effect), agent=agent.strip() or None)
+    found = await search(
+        services(request).reader, who.principal.tenant, wanted, cursor=cursor or None
     )
-    wanted = {"effect": effect, "agent": agent, "cursor": found.next_cursor or ""}
+    filters = {"words": words, "effect": effect, "agent": agent}
+    kept = {name: value for name, value in filters.items() if value}
+    following = urlencode({**kept, "cursor": found.next_cursor or ""})
     return page(
         request,
         "decisions.html",
         rows=[_row(decision, receipt) for decision, receipt in found.decisions],
         effects=list(_EFFECTS),
-        filters={"effect": effect, "agent": agent},
-        following=f"/console/decisions?{urlencode(wanted)}" if found.next_cursor else "",
+        filters=filters,
+        following=f"/console/decisions?{following}" if found.next_cursor else "",
+        looked=found.looked if wanted.words else 0,
+        oldest=clock_text(found.oldest.decided_at) if found.oldest else "",
     )
 
 

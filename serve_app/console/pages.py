@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +25,7 @@ from serve_app.console.shown import legible
 HTML: Final = "text/html; charset=utf-8"
 COOKIE: Final = "acgs_console"
 COOKIE_PATH: Final = "/console"
+SIGN_IN_PATH: Final = "/console/oidc/sign-in"
 
 SECURITY: Final = {
     "Content-Security-Policy": (
@@ -102,20 +104,47 @@ def refusal(request: Request, error: GovernanceError) -> Response:
     )
 
 
-def signed_out(request: Request, error: GovernanceError | None, *, status: int = 401) -> Response:
-    """Return the page on which people sign in; a session that no longer counts is forgotten."""
+def signed_out(
+    request: Request, error: GovernanceError | None, *, status: int = 401, to: str | None = None
+) -> Response:
+    """Return the page on which people sign in; a session that no longer counts is forgotten.
+
+    `to` is where they go from there, else it is where they wanted to go.
+    """
     had_one = COOKIE in request.cookies
-    is_news = had_one or request.method == "POST"  # who just arrives need not read an error first
+    is_asked = error is not None and error.code == "auth.missing"
+    is_news = had_one or not is_asked  # who just arrives need not read an error first
     request.state.visitor = None
+    wanted = to or (_wanted(request) if request.method == "GET" else "")
     answer = page(
         request,
         "sign_in.html",
         status=status,
-        detail=str(error) if error is not None and is_news else "",
+        error=error if is_news else None,
+        provider=_provider(request, wanted),
+        wanted=wanted,
     )
-    if had_one:
+    if had_one and status == 401:
         answer.delete_cookie(COOKIE, path=COOKIE_PATH, httponly=True, samesite="strict")
     return answer
+
+
+def _wanted(request: Request) -> str:
+    """Return the page that was asked for; empty where people sign in."""
+    if request.url.path.startswith(("/console/sign-in", "/console/oidc/")):
+        return ""
+    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+
+
+def _provider(request: Request, wanted: str) -> tuple[str, str] | None:
+    """Return what the provider is called, and where signing in with it begins."""
+    settings = services(request).settings
+    if settings.oidc_issuer is None:
+        return None
+    # At the public address: only there does the browser keep what belongs to the sign-in.
+    begin = f"{settings.public_url}{SIGN_IN_PATH}"
+    query = f"?{urlencode({'to': wanted})}" if wanted else ""
+    return urlsplit(settings.oidc_issuer).netloc, begin + query
 
 
 @lru_cache(maxsize=1)

@@ -12,17 +12,19 @@ from starlette.responses import RedirectResponse, StreamingResponse
 
 from policies.errors import GovernanceError
 from policies.review import OPEN, Review, State
+from policies.standin import on_call
 from serve_app.api.auth import require_free, services
 from serve_app.console import sheet
 from serve_app.console.door import Visitor, visitor
 from serve_app.console.pages import ConsoleRoute, page
+from serve_app.console.search import review_holds, words_of
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 _READS: Final = "reviews:read"
 _PAGE: Final = 40  # what a page shows at least, when there is so much
 _SLICE: Final = 20
-_SLICES_MAX: Final = 50  # a rare tool or agent is looked for among so many slices, then it says so
+LOOKS_MAX: Final = 1000  # a rare word is looked for among so many, then the page says so
 _STREAM_MAX_S: Final = 300.0
 _EVENT_ID: Final = r"^([0-9]{1,18}-[0-9]{1,18})?$"
 _OPEN: Final = "open"
@@ -44,14 +46,13 @@ async def queue(
     *,
     state: _TEXT = _OPEN,
     tier: _TEXT = "",
-    tool: _TEXT = "",
-    agent: _TEXT = "",
+    words: _TEXT = "",
     cursor: _TEXT = "",
 ) -> Response:
     """List what waits; for htmx only the table, which is what changes."""
     who = await visitor(request, _READS)
-    filters = {"state": state, "tier": tier, "tool": tool, "agent": agent}
-    reviews, following, is_cut = await _found(request, who, filters=filters, cursor=cursor)
+    filters = {"state": state, "tier": tier, "words": words}
+    reviews, following, looked = await _found(request, who, filters=filters, cursor=cursor)
     now = services(request).clock.now()
     is_part = request.headers.get("hx-request") == "true"
     wanted = {name: value for name, value in filters.items() if value}
@@ -64,40 +65,44 @@ async def queue(
         tiers=[one.name for one in services(request).law.reviews.tiers],
         here=f"/console/?{urlencode({**wanted, **({'cursor': cursor} if cursor else {})})}",
         following=f"/console/?{urlencode({**wanted, 'cursor': following})}" if following else "",
-        is_cut=is_cut,
+        is_done="done" in request.query_params,
+        looked=looked if following and looked >= LOOKS_MAX else 0,
+        on_call=() if is_part else await _on_call(request, who),
     )
+
+
+async def _on_call(request: Request, who: Visitor) -> tuple[str, ...]:
+    here = services(request)
+    standing = await here.authority.standing(who.principal.tenant)
+    return on_call(standing.shifts, here.clock.now())
 
 
 async def _found(
     request: Request, who: Visitor, *, filters: dict[str, str], cursor: str
-) -> tuple[list[Review], str | None, bool]:
-    """Return what fits the filters, where to go on, and whether it stopped looking too early."""
+) -> tuple[list[Review], str | None, int]:
+    """Return what fits the filters, where to go on, and how many were looked at."""
+    words, tier = words_of(filters["words"]), filters["tier"]
     found: list[Review] = []
     place: str | None = cursor or None
-    for _ in range(_SLICES_MAX):
+    looked = 0
+    for _ in range(LOOKS_MAX // _SLICE):
         part = await services(request).desk.listed(
             who.principal, states=_states(filters["state"]), limit=_SLICE, cursor=place
         )
-        found += [review for review in part.reviews if _fits(review, filters)]
+        looked += len(part.reviews)
+        found += [
+            one for one in part.reviews if tier in ("", one.tier) and review_holds(one, words)
+        ]
         place = part.next_cursor
         if place is None or len(found) >= _PAGE:
-            return found, place, False
-    return found, place, True
+            break
+    return found, place, looked
 
 
 def _states(word: str) -> frozenset[State] | None:
     if word == _ALL:
         return None
     return _BY_WORD.get(word, OPEN)
-
-
-def _fits(review: Review, filters: dict[str, str]) -> bool:
-    tool, agent = filters["tool"].strip().lower(), filters["agent"].strip().lower()
-    return (
-        filters["tier"] in ("", review.tier)
-        and tool in sheet.title(review).lower()
-        and agent in review.agent
-    )
 
 
 @router.get("/console/stream")

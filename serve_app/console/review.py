@@ -6,23 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Final
 
-import structlog
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
 from actors.reviews.client import Versions
 from policies.errors import GovernanceError, RefusalError
 from policies.message import Message
-from policies.review import OPEN, Choice, Review, State
+from policies.panel import Choice
+from policies.review import OPEN, Review, State
 from policies.roles import require_scope
 from serve_app.api.auth import services
 from serve_app.api.fields import Handle
-from serve_app.console import sheet
+from serve_app.api.review_steps import record_reveal
+from serve_app.console import alike, panel, sheet
 from serve_app.console.door import Visitor, posted, visitor
 from serve_app.console.durations import clock_text, left_text
 from serve_app.console.pages import ConsoleRoute, page
 from serve_app.console.shown import Shown, shown
 from serve_app.desk import Desk
+from serve_app.masking import masked
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -36,9 +38,12 @@ _OUTCOMES: Final = {
     State.REJECTED: "Rejected: nothing left.",
     State.PENDING: "Your vote is recorded; more people must approve.",
 }
+_BROKEN: Final = {
+    State.CONSUMED: "The glass is broken and it is gone. Others look at it afterwards.",
+    State.APPROVED: "The glass is broken: the agent that asked can use it now.",
+    State.REJECTED: "The glass is broken, and the law said no all the same.",
+}
 ReviewId = Annotated[Handle, Path()]
-
-log = structlog.get_logger(__name__)
 
 
 @router.get("/console/reviews/{review_id}")
@@ -65,17 +70,15 @@ async def whole(request: Request, review_id: ReviewId) -> Response:
 
 @router.post("/console/reviews/{review_id}/reveal")
 async def reveal(request: Request, review_id: ReviewId) -> Response:
-    """Show what was masked, to who decides; who looked is logged."""
+    """Show what was masked, to who decides; that they look is on record first."""
     who, _ = await posted(request, _DECIDES)
-    review = await services(request).desk.find(who.principal, review_id)
-    log.warning(
-        "review.revealed",
-        tenant=who.principal.tenant,
-        by=who.principal.agent,
-        review_id=review_id,
-        action_digest=review.action_digest,
-    )
-    return await _page(request, who, review, reveals=True)
+    desk = services(request).desk
+    review = await desk.find(who.principal, review_id)
+    message = await desk.message(who.principal, review_id)
+    if message is not None:
+        kinds = (await asyncio.to_thread(masked, message)).kinds
+        await record_reveal(request, who.principal, review, kinds=kinds)
+    return await _page(request, who, review, reveals=message is not None)
 
 
 @router.post("/console/reviews/{review_id}/vote")
@@ -136,6 +139,24 @@ async def escalate(request: Request, review_id: ReviewId) -> Response:
     )
 
 
+@router.post("/console/reviews/{review_id}/break-glass")
+async def break_glass(request: Request, review_id: ReviewId) -> Response:
+    """Let it go without its quorum, when enough people say so; others look at it afterwards."""
+    who, fields = await posted(request, _DECIDES)
+    return await _step(
+        request,
+        (who, review_id, fields),
+        lambda desk, seen: desk.break_glass(
+            who.principal,
+            review_id,
+            reason=fields.get("reason", "").replace("\r\n", "\n").strip(),
+            digest=fields.get("digest") or None,
+            versions=seen,
+        ),
+        outcome="broken",
+    )
+
+
 async def _step(
     request: Request,
     asked: tuple[Visitor, str, dict[str, str]],
@@ -177,6 +198,7 @@ async def _page(
     after: str = "",
 ) -> Response:
     now = services(request).clock.now()
+    person = await services(request).desk.person(who.principal)
     return page(
         request,
         "review.html",
@@ -189,15 +211,21 @@ async def _page(
         reveals=reveals,
         bars=sheet.bars(review),
         happenings=sheet.happenings(review),
-        hindrance=sheet.hindrance(review, who.principal, now=now),
-        may_unclaim=sheet.may_unclaim(review, who.principal, now=now),
+        hindrance=sheet.hindrance(review, who.principal, person, now=now),
+        stead=sheet.stead(review, person, now=now),
+        may_unclaim=sheet.may_unclaim(review, person, now=now),
         times={
             "opened": clock_text(review.opened_at),
             "expires": clock_text(review.expires_at),
             "widens": clock_text(review.ladder.next_at) if review.ladder.next_at else "",
             "claimed": left_text(review.claim.until, now) if review.claim else "",
         },
+        critics=panel.critics(review, now=now),
+        may_break_glass=panel.may_break_glass(review, who.principal, person, now=now),
+        befores=await alike.befores(request, who, review),
+        others=await alike.others(request, who, review),
         outcome=_outcome(request, review),
+        is_done="voted" in request.query_params,
         error=error,
         reason=(fields or {}).get("reason", ""),
         choice=(fields or {}).get("choice", ""),
@@ -230,5 +258,6 @@ def _outcome(request: Request, review: Review) -> str:
         "claimed": "You have claimed it: nobody else can decide while you do.",
         "unclaimed": "You let go of your claim.",
         "escalated": "It is one level up: others can decide too.",
+        "broken": _BROKEN.get(review.state, "You broke the glass; one more person must."),
     }
     return next((text for word, text in said.items() if word in request.query_params), "")

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from policies.errors import RefusalError
-from serve_app.console import assets, decisions, places, queue, review, sign_in
+from serve_app.console import alike, assets, decisions, oidc, onward, places, queue, review, sign_in
 from serve_app.console.door import visitor
 from serve_app.console.pages import ConsoleRoute
 
@@ -22,6 +22,14 @@ async def lost(request: Request, path: str) -> Response:
 
 
 ROUTERS: Final = (
-    *(sign_in.tickets, sign_in.router, assets.router),
-    *(queue.router, review.router, decisions.router, places.router, _lost),
+    *(sign_in.tickets, sign_in.router, oidc.router, assets.router),
+    *(
+        queue.router,
+        onward.router,
+        review.router,
+        alike.router,
+        decisions.router,
+        places.router,
+        _lost,
+    ),
 )

@@ -9,8 +9,9 @@ from typing import Final
 
 from policies import reviewing
 from policies.errors import RefusalError
+from policies.panel import Choice
 from policies.principal import Principal
-from policies.review import OPEN, Choice, Event, Person, Review, Unclaimed, Vote, Voted
+from policies.review import OPEN, Event, Person, Review, Unclaimed, Vote, Voted
 from serve_app.console.durations import clock_text, duration_text, left_text
 
 _DONE: Final = {
@@ -87,8 +88,8 @@ def happenings(review: Review) -> list[str]:
 
 
 def _happenings(review: Review) -> Iterator[str]:
-    for vote in review.votes:
-        yield f"{_voted(vote)}: “{vote.reason}”"
+    for _, sentence in sorted(_said(review), key=lambda said: said[0]):
+        yield sentence
     if review.claim is not None and review.state in OPEN:
         yield f"{review.claim.by} claimed it until {clock_text(review.claim.until)}."
     closing = review.closing
@@ -97,25 +98,43 @@ def _happenings(review: Review) -> Iterator[str]:
         yield f"It ended as {review.state.value} {by} at {clock_text(closing.at)}: {closing.reason}"
 
 
-def hindrance(review: Review, principal: Principal, *, now: datetime) -> str | None:
+def _said(review: Review) -> Iterator[tuple[datetime, str]]:
+    """What everybody said about it, and when."""
+    for vote in review.votes:
+        yield vote.at, f"{_voted(vote)}: “{vote.reason}”"
+    for one in review.panel.opinions if review.panel else ():
+        done = f"Critic {one.by} {_DONE[one.choice]} at {clock_text(one.at)}"
+        yield one.at, f"{done}: “{one.reason}”"
+    for vote in review.glass.broken if review.glass else ():
+        yield vote.at, f"{vote.by} broke the glass at {clock_text(vote.at)}: “{vote.reason}”"
+
+
+def hindrance(review: Review, principal: Principal, person: Person, *, now: datetime) -> str | None:
     """Return why this person's vote would be refused right now; None when it would count.
 
     It asks the law itself: what the page offers is what the desk would take.
     """
     if "reviews:decide" not in principal.scopes:
         return "Your token does not carry reviews:decide, so you can read and not decide."
-    vote = Voted(by=person(principal), choice=Choice.ABSTAIN, reason="-")
-    return _refused(review, vote, now)
+    return _refused(review, _abstains(person), now)
 
 
-def may_unclaim(review: Review, principal: Principal, *, now: datetime) -> bool:
+def stead(review: Review, person: Person, *, now: datetime) -> str:
+    """Return in whose stead this person's vote would count now; empty when in their own or none."""
+    try:
+        after = reviewing.advance(review, _abstains(person), now=now)
+    except RefusalError:
+        return ""
+    return ", ".join(after.votes[-1].in_stead_of)
+
+
+def may_unclaim(review: Review, person: Person, *, now: datetime) -> bool:
     """Say whether this person has a claim to let go of."""
-    return _refused(review, Unclaimed(by=person(principal)), now) is None
+    return _refused(review, Unclaimed(by=person), now) is None
 
 
-def person(principal: Principal) -> Person:
-    """Return who votes, as a review must know it."""
-    return Person(name=principal.agent, owner=principal.owner, roles=principal.roles)
+def _abstains(person: Person) -> Voted:
+    return Voted(by=person, choice=Choice.ABSTAIN, reason="-")
 
 
 def _refused(review: Review, event: Event, now: datetime) -> str | None:
@@ -127,7 +146,8 @@ def _refused(review: Review, event: Event, now: datetime) -> str | None:
 
 
 def _voted(vote: Vote) -> str:
-    return f"{vote.by} {_DONE[vote.choice]} at {clock_text(vote.at)}"
+    absent = f" in the stead of {', '.join(vote.in_stead_of)}" if vote.in_stead_of else ""
+    return f"{vote.by} {_DONE[vote.choice]}{absent} at {clock_text(vote.at)}"
 
 
 def _hundredths(value: float) -> int:

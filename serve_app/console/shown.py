@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from policies.findings import scan
-from policies.redaction import PRIVATE, redact
+from serve_app.masking import mask
 
 SHOWN_MAX: Final = 24_000  # characters on the page; the whole stands behind a link
 _KEPT: Final = frozenset("\n\t")
@@ -33,12 +32,11 @@ def shown(content: Mapping[str, object], *, reveal: bool, limit: int | None = SH
 
     `masked` names the detectors in either case. May take a while for a megabyte.
     """
-    findings = scan(content)
-    private = sorted({one.detector for one in findings if one.kind in PRIVATE})
-    seen = content if reveal or not private else redact(content, findings)
+    clean, kinds = mask(content)
+    seen = content if reveal else clean
     text = legible(json.dumps(seen, indent=2, ensure_ascii=False, default=str))
     cut = text if limit is None else text[:limit]
-    return Shown(text=cut, masked=tuple(private), size=len(text))
+    return Shown(text=cut, masked=kinds, size=len(text))
 
 
 def legible(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -10,10 +11,12 @@ from starlette.responses import JSONResponse, RedirectResponse
 
 from cluster.settings import Environment
 from policies.errors import RefusalError
+from policies.principal import Principal
 from serve_app.api.auth import identify, require_free, services
-from serve_app.console.door import posted, read_form, require_same_origin
-from serve_app.console.pages import COOKIE, COOKIE_PATH, ConsoleRoute, signed_out
-from serve_app.console.sessions import TICKET_S
+from serve_app.console.door import posted, read_form, require_same_origin, visitor
+from serve_app.console.durations import clock_text
+from serve_app.console.pages import COOKIE, COOKIE_PATH, ConsoleRoute, page, signed_out
+from serve_app.console.sessions import SESSIONS_MAX, TICKET_S
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 tickets = APIRouter(include_in_schema=False)
@@ -49,30 +52,80 @@ async def sign_in(request: Request) -> Response:
     if token is None:
         used = "this code was used, is older than a minute, or is none; run `acgs console` again"
         return signed_out(request, RefusalError("console.code_refused", used, 403), status=403)
-    now = here.clock.now()
-    principal = await here.verifier.verify(token, now=now)
-    require_free(request, principal)
-    seconds = max(1, int(principal.expires_at_s - now.timestamp()))
-    handle = await here.sessions.begin(token, seconds)
+    principal = await here.verifier.verify(token, now=here.clock.now())
     answer = RedirectResponse(_QUEUE, 303)
+    await begin_session(request, token, principal, answer=answer)
+    return answer
+
+
+async def begin_session(
+    request: Request, token: str, principal: Principal, *, answer: Response
+) -> None:
+    """Begin a session of who proved who they are, and hand its handle to the browser.
+
+    Raises RefusalError (403) for whom an operator stopped.
+    """
+    here = services(request)
+    require_free(request, principal)
+    now = here.clock.now()
+    seconds = max(1, int(principal.expires_at_s - now.timestamp()))
+    handle, ended = await here.sessions.begin(token, principal, seconds=seconds, now=now)
     answer.set_cookie(
         COOKIE,
         handle,
         max_age=seconds,
         path=COOKIE_PATH,
-        secure=request.url.scheme == "https" or here.settings.env is not Environment.DEV,
+        secure=is_secure(request),
         httponly=True,
         samesite="strict",
     )
-    log.info("console.signed_in", tenant=principal.tenant, agent=principal.agent)
-    return answer
+    log.info("console.signed_in", tenant=principal.tenant, agent=principal.agent, ended=ended)
+
+
+def is_secure(request: Request) -> bool:
+    """Say whether a cookie may travel by https only."""
+    is_laptop = services(request).settings.env is Environment.DEV
+    return request.url.scheme == "https" or not is_laptop
 
 
 @router.post("/console/sign-out")
 async def sign_out(request: Request) -> Response:
-    """End the session, here and everywhere."""
-    visitor, _ = await posted(request, None)
-    await services(request).sessions.end(visitor.handle)
+    """End the session, in this browser and in the store."""
+    who, _ = await posted(request, None)
+    await services(request).sessions.end(who.handle)
+    return _left()
+
+
+@router.get("/console/sessions")
+async def sessions(request: Request) -> Response:
+    """Show where the visitor is signed in."""
+    who = await visitor(request)
+    alive = await services(request).sessions.alive(who.principal, who.handle)
+    rows = [(clock_text(one.at), one.is_this) for one in alive]
+    return page(
+        request,
+        "sessions.html",
+        rows=rows,
+        most=SESSIONS_MAX,
+        ends=clock_text(datetime.fromtimestamp(who.principal.expires_at_s, UTC)),
+    )
+
+
+@router.post("/console/sign-out-everywhere")
+async def sign_out_everywhere(request: Request) -> Response:
+    """End every session of the visitor, in whichever browser."""
+    who, _ = await posted(request, None)
+    ended = await services(request).sessions.end_all(who.principal)
+    log.info(
+        "console.signed_out_everywhere",
+        tenant=who.principal.tenant,
+        agent=who.principal.agent,
+        ended=ended,
+    )
+    return _left()
+
+
+def _left() -> Response:
     answer = RedirectResponse("/console/sign-in", 303)
     answer.delete_cookie(COOKIE, path=COOKIE_PATH, httponly=True, samesite="strict")
     return answer

@@ -14,13 +14,15 @@ from contract.mailbox_office import Silence
 from actors.ledger import wal
 from actors.ledger.notary import LedgerNotary
 from actors.reviews.client import KEPT_S, Listener, Moved, Reviews
+from actors.reviews.places import like_it
 from actors.reviews.store import MOVE
 from cluster.clock import Clock
 from cluster.store import keys
 from cluster.store.client import Call, Store
 from policies.message import Message
+from policies.panel import Choice
 from policies.parcel import parcel
-from policies.review import ENDED, Choice, Claimed, Person, Quorum, Review, State, Voted
+from policies.review import ENDED, OPEN, Claimed, Person, Quorum, Review, State, Voted
 
 from builders import a_message, a_person, a_quorum, a_review
 from fakes import FakeClock
@@ -98,8 +100,9 @@ class Room:
         """The records of steps in the ledger's stream; every one of them is sound."""
         reply: Any = await self.store.execute("XRANGE", keys.wal(self.tenant), "-", "+")
         records = [wal.checked(each, tenant=self.tenant, wal_key=WAL_KEY) for each in reply]
-        assert all(record.about.kind == "review" for record in records)
-        return [orjson.loads(record.body)["review"] for record in records]
+        assert {record.about.kind for record in records} <= {"review", "authority"}
+        steps = [record for record in records if record.about.kind == "review"]
+        return [orjson.loads(record.body)["review"] for record in steps]
 
     async def steps(self) -> list[tuple[str, str, int]]:
         """What the stream of events says."""
@@ -124,6 +127,25 @@ class Room:
         reply: Any = await self.store.execute("ZRANGE", keys.reviews(self.tenant, part), 0, -1)
         return {name.decode().rpartition(":")[2] for name in reply}
 
+    async def places(self, prefix: str) -> set[tuple[str, str]]:
+        """The indexes whose name begins so, each with the reviews in it."""
+        start = keys.reviews(self.tenant, "")
+        names: Any = await self.store.execute("KEYS", f"{start}{prefix}*")
+        parts = [name.decode().removeprefix(start) for name in names]
+        return {(part, review_id) for part in parts for review_id in await self.index(part)}
+
+    async def _alike_are_sound(self, reviews: Sequence[Review]) -> None:
+        """What is open stands with its equals, what has ended with its like, and is noted there."""
+        first = [review for review in reviews if review.follows is None]
+        opened = [review for review in first if review.state in OPEN]
+        ended = [review for review in first if review.state in ENDED]
+        same = {(f"same:{review.action_digest}", review.review_id) for review in opened}
+        like = {(place, review.review_id) for review in ended for place in like_it(review)}
+        assert await self.places("same:") == same
+        assert await self.places("like:") == like
+        noted = await self.fields(keys.reviews(self.tenant, "likes"))
+        assert noted == {review.review_id for review in ended}
+
     async def is_sound(self) -> None:
         """Every review is where it belongs, and every step is on record and told once."""
         notes = [(note["review_id"], note["version"]) for note in await self.notes()]
@@ -139,13 +161,23 @@ class Room:
                 review = await self.find(review_id)
                 assert review.state is state
                 taken = range(2, review.version + 1)
-                assert [version for named, version in notes if named == review_id] == [*taken]
+                # Its decision is the record of an opening; what follows another has one of its own.
+                noted = [*taken] if review.follows is None else [1, *taken]
+                assert [version for named, version in notes if named == review_id] == noted
                 assert [version for named, version in told if named == review_id] == [1, *taken]
                 assert (review_id in due) == (state not in ENDED)
-                assert (review_id in release) == (state is State.APPROVED and review.delivers)
+                goes = review.delivers or review.follows is not None
+                assert (review_id in release) == (state is State.APPROVED and goes)
                 assert f"{review_id}:review" not in held
                 assert state not in ENDED or review_id not in held
         assert due == set().union(*(found[state] for state in State if state not in ENDED))
+        await self._alike_are_sound(
+            [
+                await self.find(review_id)
+                for review_ids in found.values()
+                for review_id in review_ids
+            ]
+        )
 
 
 @asynccontextmanager

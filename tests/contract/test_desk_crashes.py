@@ -27,14 +27,16 @@ from policies.decision import Effect, Recorded, Verdict
 from policies.errors import DependencyError
 from policies.impact import ImpactTable
 from policies.message import Message
+from policies.panel import Choice
 from policies.principal import Principal
 from policies.rate import RateTable
-from policies.review import Choice, Consumed, Event, Overruled, Person, Review, State, Voted
+from policies.review import Consumed, Event, Overruled, Person, Review, State, Voted
 from policies.review_law import ReviewLaw
 from policies.settlement import SettlementLaw
 from serve_app.bus import Bus, Gate, Law
-from serve_app.desk import Desk, Releases
+from serve_app.desk import Desk
 from serve_app.effects import Effects
+from serve_app.releases import Releases
 
 from builders import a_principal
 from fakes import PERMIT, FakeJudge, FakeMeter, no_controls
@@ -143,7 +145,8 @@ async def a_house(valkey: Valkey, *verdicts: Verdict) -> AsyncIterator[House]:
             register=recorder,
             courier=office.mailboxes,
             clock=office.clock,
-            claim_s=60,
+            law=law,
+            controls=no_controls,
         )
         yield House(office, recorder, reviews, bus, desk, Releases(desk, reviews), judge)
         await recorder.close()

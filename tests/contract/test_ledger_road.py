@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -245,6 +245,42 @@ def test_defect_15_equal_decisions_are_two_leaves(valkey: Valkey, tmp_path: Path
                 "refusal",
                 "refusal",
             ]
+
+    asyncio.run(scenario())
+
+
+def test_a_reveal_is_an_entry_that_says_who_saw_what_kind_of_thing_and_never_what(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    tenant = valkey.tenant()
+
+    async def scenario() -> None:
+        async with valkey.store() as store, a_sequencer(store, tmp_path) as sequencer:
+            receipt = await a_recorder(store).reveal(
+                a_principal(tenant=tenant, agent="rita", roles=frozenset({"reviewer"})),
+                review_id="review-1",
+                action_digest="sha256:00",
+                masked=("email", "iban"),
+            )
+            await settle(sequencer)
+            [data] = entries_of(tmp_path, tenant)
+            assert b64encode(leaf_hash(data)).decode() == receipt.leaf_hash
+            found = open_entry(data)
+            assert found.kind == "reveal"
+            assert (
+                found.body["reveal"].items()
+                > {
+                    "tenant": tenant,
+                    "agent": "rita",
+                    "roles": ["reviewer"],
+                    "review_id": "review-1",
+                    "action_digest": "sha256:00",
+                    "masked": ["email", "iban"],
+                }.items()
+            )
+            assert found.body["reveal"].keys() - {"at"} == {
+                *("tenant", "agent", "roles", "review_id", "action_digest", "masked")
+            }
 
     asyncio.run(scenario())
 

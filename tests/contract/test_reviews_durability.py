@@ -16,9 +16,9 @@ from contract.reviews_room import Room, a_room, two_of
 from cluster.errors import StoreUnavailableError
 from cluster.store.client import Call, Store
 from policies.errors import DependencyError, RefusalError
+from policies.panel import Choice
 from policies.review import (
     Cancelled,
-    Choice,
     Consumed,
     Escalated,
     Event,

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from contract.mailbox_office import refusal
+from contract.mailbox_office import Silence, refusal
 from contract.reviews_room import Room, Twice, a_room
 
 from actors.mailbox.client import Mailboxes
 from actors.mailbox.mailbox import Profile
 from cluster.store.client import Store
+from policies.panel import Choice
 from policies.review import (
     Cancelled,
-    Choice,
     Consumed,
     Event,
     Overruled,
@@ -75,7 +75,7 @@ def test_an_end_drops_what_is_held_and_tells_the_agent_that_asked(
 def test_a_notice_arrives_in_the_mailbox_of_the_agent(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_room(valkey) as room:
-            mailboxes = Mailboxes(room.store, bell=room.reviews._bell, clock=room.clock)
+            mailboxes = Mailboxes(room.store, bell=Silence(), clock=room.clock)
             await mailboxes.register(room.tenant, "writer", Profile())
             await room.open(1)
             moved = await room.vote("r1", Choice.REJECT)

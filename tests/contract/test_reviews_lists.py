@@ -14,10 +14,10 @@ from actors.reviews import store as reviews_store
 from cluster.clock import SystemClock
 from cluster.store import keys
 from cluster.store.connect import open_bell
+from policies.panel import Choice
 from policies.review import (
     ENDED,
     OPEN,
-    Choice,
     Claimed,
     Consumed,
     State,

@@ -16,8 +16,8 @@ from actors.reviews.step import Taken
 from cluster.store import keys
 from cluster.store.client import Store
 from policies.errors import DependencyError
+from policies.panel import Choice
 from policies.review import (
-    Choice,
     Claimed,
     Consumed,
     Escalated,

@@ -23,7 +23,8 @@ from cluster.heartbeat import last_beat
 from cluster.keyring import load_keyring
 from cluster.store import keys
 from cluster.store.client import Store
-from policies.review import Choice, State
+from policies.panel import Choice
+from policies.review import State
 
 from builders import a_person
 from fakes import FakeClock

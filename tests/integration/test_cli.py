@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -195,6 +196,84 @@ def test_a_person_sees_what_is_held_and_lets_it_go(acgs: Acgs) -> None:
     assert "approve by rita (reviewer)" in again.stdout
     assert again.stderr == "nothing is held for this review any more\n"
     assert review_id not in acgs("reviews", "list", "-n", "500").stdout
+
+
+def test_what_is_private_is_masked_until_it_is_revealed(acgs: Acgs) -> None:
+    mail = {"mail": "anna.svensson@example.com"}
+    content = json.dumps({"action": "crm.update", "tool": "crm.update", "args": mail})
+    answer = acgs("send", content, "-o", "json")
+    review_id = json.loads(answer.stdout)["review"]["review_id"]
+    masked = acgs("reviews", "show", review_id)
+    assert "anna.svensson" not in masked.stdout
+    assert '"mail": "[REDACTED:email]"' in masked.stdout
+    assert masked.stderr == "private in it: email (masked; --reveal shows it)\n"
+    shown = acgs("reviews", "show", review_id, "--reveal", "-o", "json")
+    assert json.loads(shown.stdout)["message"]["content"]["args"] == mail
+    assert shown.stderr == "private in it: email (shown, which is on record)\n"
+
+
+def test_who_may_decide_is_said_shown_and_taken_back(acgs: Acgs) -> None:
+    of = ("--tenant", f"t-{uuid4().hex[:16]}")
+    assert "nobody lets another decide" in acgs("delegations", "list", *of).stderr
+    why = ("--for", "7d", "--reason", "on holiday")
+    given = acgs("delegations", "give", "dana", *why, *of, "--as", "rita")
+    assert given.stderr.startswith("dana decides in the stead of rita until "), given.stderr
+    listed = acgs("delegations", "list", *of)
+    for part in ("rita", "dana", "reviewer", "on holiday"):
+        assert part in listed.stdout, part
+    narrow = acgs("delegations", "give", "carl", *why, "--only", "tenant_admin", *of)
+    assert narrow.returncode == Exit.REFUSED
+    assert narrow.stderr.startswith("standin.role_missing: ")
+    assert acgs("delegations", "withdraw", "dana", "--from", "rita", *of).returncode == Exit.OK
+    again = acgs("delegations", "withdraw", "dana", *of, "--as", "rita")
+    assert again.stderr.startswith("standin.unknown: ")
+
+    assert acgs("on-call", "show", *of).stderr == "on call now: nobody\n"
+    planned = acgs("on-call", "plan", "night", "--person", "dana", "--for", "8h", *of)
+    assert planned.returncode == Exit.OK, planned.stderr
+    shown = acgs("on-call", "show", *of)
+    assert shown.stderr == "on call now: dana\n"
+    assert "night" in shown.stdout
+    begins = ("--from", "2020-01-01", "-o", "json")
+    over = acgs("on-call", "plan", "past", "--person", "dana", "--for", "8h", *begins, *of)
+    assert over.stderr.startswith("standin.period: ")
+    assert acgs("on-call", "remove", "night", *of).returncode == Exit.OK
+    assert json.loads(acgs("on-call", "show", *of, "-o", "json").stdout)["now"] == []
+
+    assert "no agent is a critic" in acgs("critics", "list", *of).stderr
+    assert "acgs agents register" in acgs("critics", "seat", "carl", *of).stderr
+    assert acgs("agents", "register", "carl", *of).returncode == Exit.OK
+    seated = acgs("critics", "seat", "carl", "--weight", "5", *of, "-o", "json")
+    assert json.loads(seated.stdout) == {"agent": "carl", "weight": 5, "registered": True}
+    assert json.loads(acgs("critics", "list", *of, "-o", "json").stdout)[0]["weight"] == 5
+    assert acgs("critics", "remove", "carl", *of).returncode == Exit.OK
+    assert acgs("critics", "remove", "carl", *of).stderr.startswith("critic.unknown: ")
+
+
+def test_critics_say_what_they_think_and_two_people_break_the_glass(acgs: Acgs) -> None:
+    for name in ("carl", "cleo"):
+        assert acgs("agents", "register", name).returncode in (Exit.OK, Exit.REFUSED)
+        seated = acgs("critics", "seat", name, "--weight", "1")
+        assert seated.returncode == Exit.OK, seated.stderr
+    page = '{"tool": "page.publish", "args": {"path": "news/today", "text": "we are open"}}'
+    sent = acgs("send", page, "-o", "json")
+    assert sent.returncode == Exit.HELD, sent.stderr
+    review_id = json.loads(sent.stdout)["review"]["review_id"]
+    said = ("reviews", "opine", review_id, "approve", "--reason", "it is true")
+    first = acgs(*said, "--as", "carl")
+    assert first.stdout.startswith(f"deliberating  {review_id}"), first.stderr
+    assert "approve by critic carl" in acgs("reviews", "show", review_id).stdout
+    assert acgs(*said, "--as", "mallory").stderr.startswith("review.not_called: ")
+    last = acgs(*said, "--as", "cleo", "-o", "json")
+    assert json.loads(last.stdout)["state"] == "consumed"
+
+    review_id = held(acgs)
+    words = ("reviews", "break-glass", review_id, "--reason", "the disk is full")
+    assert acgs(*words, "--as", "tina").returncode == Exit.OK
+    assert acgs(*words, "--as", "tina").stderr.startswith("review.already_voted: ")
+    gone = acgs(*words, "--as", "tom", "-o", "json")
+    assert json.loads(gone.stdout)["state"] == "consumed"
+    assert "glass broken by tom" in acgs("reviews", "show", review_id).stdout
 
 
 def test_a_person_says_no_or_lets_others_decide_and_the_agent_takes_it_back(acgs: Acgs) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from typing import Final
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -77,8 +78,8 @@ def test_a_held_call_is_approved_by_a_plain_form(tenant: Tenant) -> None:
     [envelope] = tenant.receive(wait_s=10)
     assert envelope["message"]["content"]["args"] == {"path": "reports/q1.md"}
     assert f"/console/reviews/{review_id}" not in read(rita, "/console/")
-    assert f"/console/reviews/{review_id}" in read(rita, "/console/?state=consumed&tool=FILE")
-    assert "Nothing here" in read(rita, "/console/?state=all&tool=other")
+    assert f"/console/reviews/{review_id}" in read(rita, "/console/?state=consumed&words=FILE")
+    assert "Nothing here" in read(rita, "/console/?state=all&words=other")
 
 
 def test_who_comes_second_is_told_who_decided_what(tenant: Tenant) -> None:
@@ -128,7 +129,7 @@ def test_a_vote_without_its_reason_is_kept_on_the_page_and_not_counted(tenant: T
     assert tenant.receive() == []
 
 
-@pytest.mark.parametrize("step", ["vote", "claim", "unclaim", "escalate", "reveal"])
+@pytest.mark.parametrize("step", ["vote", "claim", "unclaim", "escalate", "break-glass", "reveal"])
 def test_a_form_without_its_token_does_nothing(tenant: Tenant, step: str) -> None:
     review_id = held(tenant)
     rita = signed_in(tenant)
@@ -189,7 +190,28 @@ def test_what_an_agent_wrote_is_escaped_and_masked_until_revealed(tenant: Tenant
     assert whole.headers["x-content-type-options"] == "nosniff"
     revealed = rita.post(f"{path}/reveal", data=form(page, "reveal"))
     assert "anna.svensson@example.com" in revealed.text
-    assert "That you looked is logged." in revealed.text
+    assert "That you looked is in the ledger." in revealed.text
+
+
+def test_decisions_are_found_by_words_and_by_the_beginning_of_an_id(tenant: Tenant) -> None:
+    review_id = held(tenant)
+    allowed = tenant.send(message_id="order-66").json()["decision_id"]
+    tenant.account()  # by then whatever came before is in the tree
+    audrey = signed_in(tenant, "audrey", "auditor")
+    for words, wanted in (
+        ("DELETE planner", review_id),
+        (review_id[:18], review_id),
+        ("order-6", allowed),
+        ("tool_held", review_id),
+        ("web.search permitted planner", allowed),
+    ):
+        page = read(audrey, f"/console/decisions?{urlencode({'words': words})}")
+        assert re.findall(r'href="/console/decisions/([^"]+)"', page) == [wanted], words
+        assert re.search(r"Looked at \d+ decisions, back to .*; that is all of them", page)
+    page = read(audrey, "/console/decisions?words=nothing+like+it")
+    assert "No decision fits." in page
+    hostile = read(audrey, "/console/decisions?words=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>alert" not in hostile
 
 
 def test_every_page_travels_in_less_than_100_kb(tenant: Tenant) -> None:
@@ -197,7 +219,17 @@ def test_every_page_travels_in_less_than_100_kb(tenant: Tenant) -> None:
         held(tenant)
     review_id = held(tenant, **EVIL)
     boss = signed_in(tenant, "boss", "reviewer", "auditor")
-    pages = ["", "decisions", "ledger", "agents", f"reviews/{review_id}", f"decisions/{review_id}"]
+    pages = [
+        "",
+        "?words=file",
+        "decisions",
+        "decisions?words=file",
+        "sessions",
+        "ledger",
+        "agents",
+        f"reviews/{review_id}",
+        f"decisions/{review_id}",
+    ]
     for path in pages:
         page = read(boss, f"/console/{path}")
         assert weight(boss, page) < PAGE_BYTES_MAX, path

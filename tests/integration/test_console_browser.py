@@ -6,45 +6,27 @@ Set ACGS_SCREENSHOTS to a folder to have the pictures of the README taken again.
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from integration.chromium import launched, needs_chromium, require_accessible, visiting
 from integration.console_visitor import DELETE, held, link
 from integration.doorstep import Tenant
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 from running import RunningBus
 
-CHROMIUM: Final = shutil.which("chromium") or "/usr/bin/chromium"
-ARGS: Final = (
-    "--no-sandbox",  # tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PATIENCE_MS: Final = 30_000
 SCREENSHOTS: Final = os.environ.get("ACGS_SCREENSHOTS")
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not Path(CHROMIUM).exists(), reason="no Chromium here: apt-get install chromium"
-    ),
-]
+pytestmark = [pytest.mark.timeout(300), needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -62,42 +44,10 @@ def page(browser: Browser) -> Iterator[Page]:
         yield page
 
 
-class visiting:  # noqa: N801  # a context manager that reads as a verb
-    """A browser of one's own; what its pages complain about fails the test."""
-
-    def __init__(self, browser: Browser) -> None:
-        self._context = browser.new_context(viewport={"width": 1280, "height": 800})
-        self._context.set_default_timeout(PATIENCE_MS)
-        self.complaints: list[str] = []
-
-    def __enter__(self) -> Page:
-        page = self._context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._on_console)
-        return page
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._context.close()
-        assert kind is not None or self.complaints == []
-
-    def _on_console(self, message: Any) -> None:
-        # A lost race is a 412, and the browser says so.
-        if message.type == "error" and "status of 412" not in message.text:
-            self.complaints.append(message.text)
-
-
 def enter(page: Page, tenant: Tenant, name: str, *roles: str) -> None:
     page.goto(link(tenant, name, *(roles or ("reviewer", "auditor"))))
     expect(page).to_have_url(f"{tenant.bus.url}/console/")
     expect(page.locator("#live")).to_have_text("Live")
-
-
-def require_accessible(page: Page) -> None:
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # both are words of theirs
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
-    page.emulate_media(color_scheme="light")
 
 
 def picture(page: Page, name: str) -> None:
@@ -135,7 +85,8 @@ def test_a_held_call_is_decided_by_keyboard_and_its_proof_turns_green(
     page.keyboard.type("the archive has a copy")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#outcome")).to_contain_text("Approved and gone")
-    expect(page.locator("#outcome")).to_be_focused()
+    expect(page.locator("#go-on")).to_be_focused()
+    expect(page.locator("#go-on")).to_have_accessible_description(re.compile("Approved and gone"))
     [envelope] = tenant.receive(wait_s=20)
     assert envelope["message"]["content"] == DELETE
 
@@ -171,6 +122,32 @@ def test_who_loses_the_race_is_told_who_decided_what(
     assert tenant.receive() == []
 
 
+def test_after_a_decision_the_way_leads_to_the_next_one(page: Page, tenant: Tenant) -> None:
+    first = held(tenant)
+    second = held(tenant, tool="crm.update", action="crm.update", args={"name": "Anna"})
+    enter(page, tenant, "rita")
+    page.goto(f"{tenant.bus.url}/console/reviews/{first}")
+    page.keyboard.press("r")
+    page.keyboard.type("it is still needed")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#go-on")).to_be_focused()
+    require_accessible(page)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{tenant.bus.url}/console/reviews/{second}")
+    page.keyboard.press("e")
+    expect(page.locator("#why")).to_be_focused()
+    page.locator("#main").focus()
+    page.keyboard.press("n")
+    expect(page.locator("#outcome")).to_have_text("Nothing else waits for you to decide.")
+    require_accessible(page)
+    page.get_by_label("Search").fill("UPDATE crm")
+    page.keyboard.press("Enter")
+    expect(page.locator("a.open")).to_have_count(1)
+    page.get_by_label("Search").fill("update nothing")
+    page.keyboard.press("Enter")
+    expect(page.locator("a.open")).to_have_count(0)
+
+
 def test_shortcuts_can_be_switched_off(page: Page, tenant: Tenant) -> None:
     held(tenant)
     enter(page, tenant, "rita")
@@ -181,6 +158,14 @@ def test_shortcuts_can_be_switched_off(page: Page, tenant: Tenant) -> None:
     page.locator("#main").focus()
     page.keyboard.press("j")
     expect(page.locator("a.open").first).not_to_be_focused()
+    page.locator("a.open").first.click()
+    expect(page.locator("h1")).to_have_text("file.delete")
+    here = page.url
+    for key in ("n", "e", "a", "q"):
+        page.locator("#main").focus()
+        page.keyboard.press(key)
+    expect(page.locator("#main")).to_be_focused()
+    assert page.url == here
 
 
 @pytest.mark.parametrize(
@@ -237,7 +222,15 @@ def test_the_other_pages_are_accessible_too(page: Page, tenant: Tenant) -> None:
         page.goto(f"{tenant.bus.url}/console/{path}")
         expect(page.locator("h1")).to_have_text(path.capitalize())
         require_accessible(page)
+    page.goto(f"{tenant.bus.url}/console/decisions?words=crm+{review_id[:8]}")
+    expect(page.locator("a.open")).to_have_count(1)
+    expect(page.locator("#looked")).to_contain_text("that is all of them")
+    require_accessible(page)
+    picture(page, "decisions")
+    page.goto(f"{tenant.bus.url}/console/sessions")
+    expect(page.locator("h1")).to_have_text("Where you are signed in")
+    require_accessible(page)
     page.goto(f"{tenant.bus.url}/console/reviews/{review_id}")
-    page.get_by_role("button", name="Reveal it (this is logged)").click()
+    page.get_by_role("button", name="Reveal it (this is recorded)").click()
     expect(page.locator("pre.content")).to_contain_text("a@example.com")
     require_accessible(page)

@@ -42,8 +42,18 @@ CHECKS: Final = [
 OPEN_TO: Final = {
     "agent": {"sendMessage", "makeDecision", "sendMessages", "listDecisions", "receive"},
     "tenant_admin": {"registerAgent", "listAgents", "listDecisions"},
-    "auditor": {"listDecisions", "rootCheckpoint", "listReviews", "getReview"},
-    "reviewer": {"listDecisions", "listReviews", "getReview", "getHeldMessage"},
+    "auditor": {"listDecisions", "rootCheckpoint", "listReviews", "getReview", "listPrecedents"},
+    "reviewer": {
+        "listDecisions",
+        "listReviews",
+        "getReview",
+        "getHeldMessage",
+        "listDelegations",
+        "getOnCall",
+        "listCritics",
+        "listPrecedents",
+        "approveSameReviews",
+    },
     "operator": {"kill", "release"},
     "platform_admin": {"kill", "registerAgent"},
 }

@@ -139,6 +139,24 @@ def test_what_is_held_is_seen_and_read_by_those_who_decide(tenant: Tenant) -> No
     assert received(tenant) == []
 
 
+def test_who_sees_what_is_private_is_in_the_signed_ledger(tenant: Tenant) -> None:
+    mail = {"mail": "anna.svensson@example.com"}
+    content = {"action": "crm.update", "tool": "crm.update", "args": mail}
+    review_id = tenant.send(content=content).json()["review"]["review_id"]
+    path = f"/v1/reviews/{review_id}"
+    masked = person(tenant).get(f"{path}/message").json()
+    assert "anna.svensson" not in json.dumps(masked)
+    assert (masked["masked"], masked["revealed"]) == (["email"], False)
+    revealed = person(tenant).get(f"{path}/message", params={"reveal": "true"}).json()
+    assert revealed["message"]["content"] == content
+    assert revealed["revealed"] is True
+    tenant.account()  # by then whatever came before is in the tree
+    [seen] = [entry["reveal"] for entry in tenant.entries() if entry["kind"] == "reveal"]
+    assert (seen["agent"], seen["review_id"], seen["masked"]) == ("rita", review_id, ["email"])
+    assert seen["action_digest"] == masked["action_digest"]
+    assert "anna" not in json.dumps(seen)
+
+
 def test_what_is_approved_goes_once_and_the_ledger_names_who_let_it_go(tenant: Tenant) -> None:
     review_id = held(tenant, message_id="m1")
     digest = found(tenant, review_id)["action_digest"]

@@ -133,7 +133,7 @@ def test_names_that_never_end_are_refused(registry: CircuitBreakerRegistry) -> N
 def test_the_core_circuits_exist_before_they_are_used(registry: CircuitBreakerRegistry) -> None:
     assert initialize_core_circuit_breakers() == list(CORE_SERVICES)
     assert initialize_core_circuit_breakers() == list(CORE_SERVICES)
-    assert set(registry.get_all_states()) == {"store", "opa_server", "jwks"}
+    assert set(registry.get_all_states()) == {"store", "opa_server", "jwks", "oidc"}
 
 
 def test_a_core_circuit_has_its_own_figures_whoever_asks_first(

@@ -12,7 +12,8 @@ from cluster.law import load_constitution
 from policies.decision import Effect, Judgement, Lane, Obligation, Recorded, Verdict
 from policies.errors import DependencyError, RefusalError
 from policies.message import Message
-from policies.review import Choice, Person, Review, State, Voted
+from policies.panel import Choice
+from policies.review import Person, Review, State, Voted
 from policies.review_law import ReviewLaw, review_of
 from policies.reviewing import advance
 

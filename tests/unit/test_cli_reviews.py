@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from policies.review import Choice, Consumed, Review, Voted
+from policies.panel import Choice, Panel, PanelRule, Seat
+from policies.review import Consumed, Convened, GlassBroken, Opined, Review, State, Voted
 from policies.reviewing import advance
 from serve_app.api.review_views import review_view
 from serve_app.cli.output import Format
-from serve_app.cli.reviews import _event, _line, _show, _tell, left
+from serve_app.cli.reviews import _event, _line, _show, left, tell
 from serve_app.cli.stream import Told
 
 from builders import NOW, a_person, a_quorum, a_review
@@ -55,12 +57,12 @@ def test_what_became_of_it_is_one_line_and_what_it_leads_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     gone = advance(voted(a_review(review_id=ID)), Consumed(released_by="decision-2"), now=NOW)
-    _tell(shown(gone), Format.TABLE)
+    tell(shown(gone), Format.TABLE)
     assert capsys.readouterr().out.splitlines() == [
         f"consumed  {ID}, 1 of 1 approved",
         "  decision     decision-2",
     ]
-    _tell(shown(voted(a_review(review_id=ID), Choice.REJECT, "not this")), Format.TABLE)
+    tell(shown(voted(a_review(review_id=ID), Choice.REJECT, "not this")), Format.TABLE)
     assert capsys.readouterr().out.splitlines() == [
         f"rejected  {ID}, 0 of 1 approved",
         "  review.rejected: not this",
@@ -69,7 +71,7 @@ def test_what_became_of_it_is_one_line_and_what_it_leads_to(
 
 @pytest.mark.parametrize("form", [Format.JSON, Format.JSONL])
 def test_a_program_gets_the_whole_review(capsys: pytest.CaptureFixture[str], form: Format) -> None:
-    _tell(shown(a_review()), form)
+    tell(shown(a_review()), form)
     assert json.loads(capsys.readouterr().out) == shown(a_review())
 
 
@@ -78,7 +80,7 @@ def test_the_list_says_what_waits_how_far_it_is_and_how_long_it_may_wait(
 ) -> None:
     _line(shown(a_review(review_id=ID)), now=NOW + timedelta(seconds=1))
     out = capsys.readouterr().out
-    assert out.startswith("12:00:00 pending    writer")
+    assert out.startswith("12:00:00 pending       writer")
     for part in ("email.send", "0 of 1 approved, 59m left", ID):
         assert part in out
     _line(shown(voted(a_review(), Choice.REJECT)), now=NOW)
@@ -113,3 +115,26 @@ def test_an_event_is_a_line_also_when_its_review_is_not_kept_any_more(
     assert ID in capsys.readouterr().out
     _event(Told("2-0", "review", json.dumps(event)), Format.JSONL)
     assert json.loads(capsys.readouterr().out) == {"id": "2-0", **event}
+
+
+def test_a_review_shows_what_critics_said_and_whose_glass_is_broken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    closes_at = NOW + timedelta(minutes=5)
+    panel = Panel(rule=PanelRule.MAJORITY, needed=2, closes_at=closes_at)
+    review = a_review(state=State.DELIBERATING, panel=panel)
+    _show(shown(review), None)
+    out = capsys.readouterr().out
+    assert "majority of at least 2; the critics are being called" in out
+    seats = (Seat(agent="carl", weight=2), Seat(agent="cleo", weight=1))
+    review = advance(review, Convened(critics=seats), now=NOW)
+    said = Opined(by=a_person("cleo", "critic"), choice=Choice.REJECT, reason="it is false")
+    review = advance(review, said, now=NOW)
+    broken = GlassBroken(by=a_person("tina", "tenant_admin"), reason="it burns")
+    _show(shown(replace(advance(review, broken, now=NOW), follows="decision-0")), None)
+    out = capsys.readouterr().out
+    for part in (
+        *("called: carl (2), cleo (1)", "reject by critic cleo", "it is false"),
+        *("glass broken by tina", "it burns", "decision-0, whose glass was broken"),
+    ):
+        assert part in out, part

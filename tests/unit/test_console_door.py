@@ -2,154 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from console_house import BASE, House, csrf_of, told
 from structlog.testing import capture_logs
 
-from cluster.identity.devkeys import mint_token
-from cluster.identity.verifier import open_verifier
-from cluster.settings import Environment, Settings
-from cluster.store.client import Call
-from policies.controls import Controls, Kill, KillScope
-from policies.errors import DependencyError, GovernanceError
-from policies.message import Message
-from policies.principal import Principal
-from policies.review import Review
-from serve_app.api import problems
+from cluster.settings import Environment
+from policies.controls import Kill, KillScope
 from serve_app.console.pages import COOKIE, SECURITY
-from serve_app.console.routes import ROUTERS
-from serve_app.console.sessions import Sessions
+from serve_app.console.sessions import SESSIONS_MAX
 
-from builders import a_message, a_review, a_review_law
-from fakes import FakeClock, FakeMeter
+from builders import a_review
 
-BASE: Final = "http://console.test"
 SOUND: Final = "__sound__"  # stands for the form token of the session
-HOUR: Final = timedelta(hours=1)
-
-
-class DictStore:
-    """A store of plain keys that expire by a fake clock."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-        self.kept: dict[str, tuple[bytes, float]] = {}
-        self.down = False
-
-    async def execute(self, *command: str | bytes | float) -> object:
-        if self.down:
-            raise DependencyError("store", "it is down")
-        name, key = str(command[0]), str(command[1])
-        value, ends_s = self.kept.get(key, (b"", 0.0))
-        found = value if self._clock.monotonic_s() < ends_s else None
-        match name:
-            case "SET":
-                assert isinstance(command[2], bytes)
-                self.kept[key] = command[2], self._clock.monotonic_s() + float(command[4])
-            case "GETDEL" | "DEL":
-                self.kept.pop(key, None)
-        return found
-
-    async def run(self, call: Call) -> object:
-        raise NotImplementedError
-
-    async def run_many(self, calls: object) -> list[object]:
-        raise NotImplementedError
-
-
-class House:
-    """The console without a bus behind it: enough to get in, and no further."""
-
-    def __init__(self, folder: Path, *, env: Environment = Environment.DEV) -> None:
-        self.settings = Settings(data_dir=folder)
-        self.clock, self.meter = FakeClock(), FakeMeter()
-        self.store = DictStore(self.clock)
-        self.controls = Controls()
-        self.sessions = Sessions(self.store)
-        board = SimpleNamespace(current=lambda: self.controls)
-        self.services = SimpleNamespace(
-            settings=self.settings.model_copy(update={"env": env}),
-            clock=self.clock,
-            meter=self.meter,
-            sessions=self.sessions,
-            controls=board,
-            verifier=open_verifier(self.settings, clock=self.clock, controls=board.current),
-            mailboxes=self,
-            desk=self,
-            law=SimpleNamespace(reviews=a_review_law()),
-        )
-        self.app = FastAPI(openapi_url=None)
-        self.app.state.services = self.services
-        for router in ROUTERS:
-            self.app.include_router(router)
-        self.app.add_exception_handler(GovernanceError, problems.on_governance_error)
-
-    async def agents(self, tenant: str, *, after: str, limit: int) -> list[object]:
-        assert (tenant, after, limit) == ("acme", "", 100)
-        return []
-
-    async def find(self, principal: Principal, review_id: str) -> Review:
-        assert (principal.tenant, review_id) == ("acme", "decision-1")
-        return a_review(
-            resource="<b>bold\u202e</b>",
-            opened_at=self.clock.now(),
-            expires_at=self.clock.now() + HOUR,
-        )
-
-    async def message(self, principal: Principal, review_id: str) -> Message:
-        assert (principal.tenant, review_id) == ("acme", "decision-1")
-        return a_message(content={"args": {"mail": "anna.svensson@example.com"}})
-
-    async def position(self, principal: Principal) -> str:
-        assert principal.tenant == "acme"
-        return "7-0"
-
-    def token(self, *roles: str, ttl_s: float = 3600) -> str:
-        return mint_token(
-            self.settings,
-            tenant="acme",
-            agent="rita",
-            roles=roles or ("reviewer",),
-            ttl_s=ttl_s,
-            now=self.clock.now(),
-        )
-
-    def client(self) -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(app=self.app)
-        return httpx.AsyncClient(transport=transport, base_url=BASE)
-
-    async def signed_in(self, client: httpx.AsyncClient, **token: Any) -> httpx.Response:
-        code = await self.sessions.ticket(self.token(**token))
-        return await client.post("/console/sign-in", data={"code": code})
-
-
-def told(
-    folder: Path,
-    story: Callable[[House, httpx.AsyncClient], Awaitable[None]],
-    *,
-    env: Environment = Environment.DEV,
-) -> None:
-    async def tell() -> None:
-        house = House(folder, env=env)
-        async with house.client() as client:
-            await story(house, client)
-
-    asyncio.run(tell())
-
-
-def csrf_of(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
-    assert found is not None
-    return found[1]
 
 
 def test_a_code_signs_in_once_and_the_browser_never_sees_the_token(tmp_path: Path) -> None:
@@ -218,7 +88,7 @@ def test_who_has_no_session_is_asked_to_sign_in(tmp_path: Path, cookie: str) -> 
         headers = {"Cookie": f"{COOKIE}={cookie}".encode()} if cookie else {}
         answer = await client.get("/console/", headers=headers)
         assert answer.status_code == httpx.codes.UNAUTHORIZED
-        assert "OIDC) is not built yet" in answer.text
+        assert "Sign in with a code" in answer.text
         assert "rita" not in answer.text
 
     told(tmp_path, story)
@@ -313,6 +183,45 @@ def test_a_form_that_is_not_from_this_session_is_refused(
     told(tmp_path, story)
 
 
+def test_a_person_has_ten_sessions_and_one_more_ends_the_oldest(tmp_path: Path) -> None:
+    async def story(house: House, _: httpx.AsyncClient) -> None:
+        browsers = [house.client() for _ in range(SESSIONS_MAX + 1)]
+        for number, browser in enumerate(browsers):
+            await house.signed_in(browser)
+            house.clock.forward(1)
+            assert (await browsers[0].get("/console/agents")).status_code == (
+                httpx.codes.OK if number < SESSIONS_MAX else httpx.codes.UNAUTHORIZED
+            )
+        page = await browsers[1].get("/console/sessions")
+        assert page.text.count("<li>since ") == SESSIONS_MAX
+        assert page.text.count("(this one)") == 1
+        for browser in browsers:
+            await browser.aclose()
+
+    told(tmp_path, story)
+
+
+def test_who_signs_out_everywhere_ends_every_session_of_theirs_and_nobody_elses(
+    tmp_path: Path,
+) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        await house.signed_in(client)
+        async with house.client() as other, house.client() as stranger:
+            await house.signed_in(other)
+            await house.signed_in(stranger, agent="sam")
+            sound = csrf_of((await client.get("/console/sessions")).text)
+            refused = await other.post("/console/sign-out-everywhere", data={"csrf": sound})
+            assert refused.status_code == httpx.codes.FORBIDDEN
+            done = await client.post("/console/sign-out-everywhere", data={"csrf": sound})
+            assert (done.status_code, done.headers["location"]) == (303, "/console/sign-in")
+            for browser in (client, other):
+                gone = await browser.get("/console/agents")
+                assert gone.status_code == httpx.codes.UNAUTHORIZED
+            assert (await stranger.get("/console/agents")).status_code == httpx.codes.OK
+
+    told(tmp_path, story)
+
+
 def test_two_sessions_do_not_share_their_forms(tmp_path: Path) -> None:
     async def story(house: House, client: httpx.AsyncClient) -> None:
         await house.signed_in(client)
@@ -366,20 +275,111 @@ def test_every_page_and_every_error_carries_the_security_headers(tmp_path: Path)
     told(tmp_path, story)
 
 
-def test_who_reveals_what_was_masked_is_logged_and_what_it_was_is_not(tmp_path: Path) -> None:
+def test_who_reveals_what_was_masked_is_on_record_and_what_it_was_is_not(tmp_path: Path) -> None:
     async def story(house: House, client: httpx.AsyncClient) -> None:
         await house.signed_in(client)
         page = await client.get("/console/reviews/decision-1")
         assert "anna.svensson" not in page.text
         assert 'data-after="7-0"' in page.text
+        assert house.revealed == []
         with capture_logs() as logs:
             revealed = await client.post(
                 "/console/reviews/decision-1/reveal", data={"csrf": csrf_of(page.text)}
             )
         assert "anna.svensson@example.com" in revealed.text
+        assert house.revealed == [("rita", "decision-1", a_review().action_digest, "email")]
         [event] = [one for one in logs if one["event"] == "review.revealed"]
         assert (event["by"], event["tenant"], event["review_id"]) == ("rita", "acme", "decision-1")
         assert "anna" not in str(event)
+
+    told(tmp_path, story)
+
+
+def test_the_api_masks_as_the_page_does_and_reveals_on_record(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        bearer = {"Authorization": f"Bearer {house.token()}"}
+        path = "/v1/reviews/decision-1/message"
+        masked = (await client.get(path, headers=bearer)).json()
+        assert masked["message"]["content"] == {"args": {"mail": "[REDACTED:email]"}}
+        assert (masked["masked"], masked["revealed"]) == (["email"], False)
+        assert house.revealed == []
+        for no in ("false", "0"):
+            answer = await client.get(path, headers=bearer, params={"reveal": no})
+            assert answer.json() == masked
+        shown = (await client.get(path, headers=bearer, params={"reveal": "true"})).json()
+        assert shown["message"]["content"] == house.content
+        assert (shown["masked"], shown["revealed"]) == (["email"], True)
+        assert len(house.revealed) == 1
+        reader = {"Authorization": f"Bearer {house.token('auditor')}"}
+        refused = await client.get(path, headers=reader, params={"reveal": "true"})
+        assert refused.status_code == httpx.codes.FORBIDDEN
+        assert len(house.revealed) == 1
+
+    told(tmp_path, story)
+
+
+def test_what_cannot_be_recorded_is_not_revealed(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        await house.signed_in(client)
+        sound = csrf_of((await client.get("/console/reviews/decision-1")).text)
+        house.ledger_down = True
+        bearer = {"Authorization": f"Bearer {house.token()}"}
+        answers = [
+            await client.post("/console/reviews/decision-1/reveal", data={"csrf": sound}),
+            await client.get("/v1/reviews/decision-1/message?reveal=true", headers=bearer),
+        ]
+        for answer in answers:
+            assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            assert "anna.svensson" not in answer.text
+
+    told(tmp_path, story)
+
+
+def test_where_nothing_is_private_nothing_is_revealed(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        house.content = {"args": {"path": "reports/q1.md"}}
+        house.ledger_down = True  # it is not even asked
+        bearer = {"Authorization": f"Bearer {house.token()}"}
+        answer = await client.get("/v1/reviews/decision-1/message?reveal=true", headers=bearer)
+        said = answer.json()
+        assert said["message"]["content"] == house.content
+        assert (said["masked"], said["revealed"]) == ([], False)
+
+    told(tmp_path, story)
+
+
+def test_the_way_on_leads_through_what_one_may_decide_and_begins_again(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        now = house.clock.now()
+        sound = {"expires_at": now + timedelta(hours=1)}
+        house.others = [
+            a_review(review_id="older", opened_at=now - timedelta(minutes=1), **sound),
+            a_review(review_id="own", opened_at=now + timedelta(minutes=1), agent="rita", **sound),
+            a_review(review_id="newer", opened_at=now + timedelta(minutes=2), **sound),
+        ]
+        await house.signed_in(client)
+        way = ["decision-1"]
+        for _step in range(3):
+            answer = await client.get(f"/console/reviews/{way[-1]}/next")
+            assert answer.status_code == httpx.codes.SEE_OTHER
+            way.append(answer.headers["location"].removeprefix("/console/reviews/"))
+        assert way == ["decision-1", "newer", "older", "decision-1"]
+        house.others = []
+        done = await client.get("/console/reviews/decision-1/next")
+        assert done.headers["location"] == "/console/?done"
+        unknown = await client.get("/console/reviews/unknown/next")
+        assert unknown.status_code == httpx.codes.NOT_FOUND
+
+    told(tmp_path, story)
+
+
+def test_who_may_not_decide_is_led_back_to_the_queue(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient) -> None:
+        house.others = [a_review(review_id="other", opened_at=house.clock.now())]
+        code = await house.sessions.ticket(house.token("auditor"))
+        await client.post("/console/sign-in", data={"code": code})
+        answer = await client.get("/console/reviews/decision-1/next")
+        assert answer.headers["location"] == "/console/?done"
 
     told(tmp_path, story)
 

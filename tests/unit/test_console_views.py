@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from policies.panel import Choice
 from policies.principal import Principal
-from policies.review import Choice, Claim, Closing, Review, State, Vote
+from policies.review import Absent, Claim, Closing, Person, Review, State, Vote
 from policies.roles import ROLE_SCOPES
 from serve_app.console import sheet
 from serve_app.console.durations import clock_text, duration_text, left_text
@@ -19,6 +20,10 @@ from builders import NOW, a_principal, a_review, an_impact
 RITA = a_principal(
     agent="rita", roles=frozenset({"reviewer"}), scopes=ROLE_SCOPES["reviewer"], token_id="t-2"
 )
+
+
+def a_visitor(principal: Principal) -> Person:
+    return Person(name=principal.agent, owner=principal.owner, roles=principal.roles)
 
 
 def a_vote(by: str = "rita", choice: Choice = Choice.APPROVE) -> Vote:
@@ -136,7 +141,8 @@ def test_who_decided_what_is_told_in_order() -> None:
 def test_a_vote_is_offered_only_where_the_law_would_take_it(
     review: Review, principal: Principal, why: str | None
 ) -> None:
-    found = sheet.hindrance(review, principal, now=NOW + timedelta(seconds=1))
+    soon = NOW + timedelta(seconds=1)
+    found = sheet.hindrance(review, principal, a_visitor(principal), now=soon)
     assert (found is None) == (why is None), found
     assert found is None or why is None or why in found
 
@@ -145,6 +151,21 @@ def test_only_who_claimed_it_may_let_go() -> None:
     claimed = a_review(
         state=State.CLAIMED, claim=Claim(by="rita", until=NOW + timedelta(minutes=9))
     )
-    assert sheet.may_unclaim(claimed, RITA, now=NOW)
-    assert not sheet.may_unclaim(claimed, replace(RITA, agent="sam"), now=NOW)
-    assert not sheet.may_unclaim(a_review(), RITA, now=NOW)
+    rita, sam = a_visitor(RITA), a_visitor(replace(RITA, agent="sam"))
+    assert sheet.may_unclaim(claimed, rita, now=NOW)
+    assert not sheet.may_unclaim(claimed, sam, now=NOW)
+    assert not sheet.may_unclaim(a_review(), rita, now=NOW)
+
+
+def test_a_vote_in_the_stead_of_another_is_offered_and_told_as_such() -> None:
+    review, soon = a_review(), NOW + timedelta(seconds=1)
+    absent = Absent(name="rita", owner="rose", roles=frozenset({"reviewer"}))
+    dana = Person(name="dana", roles=frozenset({"tenant_admin"}), stands_for=(absent,))
+    principal = replace(RITA, agent="dana", roles=frozenset({"tenant_admin"}))
+    assert sheet.hindrance(review, principal, dana, now=soon) is None
+    assert sheet.stead(review, dana, now=soon) == "rita, rose"
+    assert sheet.stead(review, a_visitor(RITA), now=soon) == ""
+    assert sheet.stead(a_review(state=State.EXPIRED), dana, now=soon) == ""
+    vote = replace(a_vote("dana"), in_stead_of=("rita",))
+    [told] = sheet.happenings(a_review(votes=(vote,)))
+    assert told.startswith("dana approved it in the stead of rita at ")

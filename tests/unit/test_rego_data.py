@@ -10,10 +10,14 @@ import pytest
 from lawbook import books, table
 
 from cluster.constants import CONSTITUTIONAL_HASH
+from policies.decision import Obligation
 from policies.findings import KINDS, OVERFLOW, scan
 from policies.message import AGENT_ID, MessageType
+from policies.panel_law import REQUIRE_PANEL, panel_demands
 from policies.roles import ROLE_SCOPES
 from policies.wording import words_of
+
+from builders import a_decision
 
 TYPES = {type_.value for type_ in MessageType}
 TOOLS: Mapping[str, Mapping[str, Any]] = table("cfg", "tools")
@@ -95,7 +99,7 @@ def test_unknown_tools_wait_for_a_person() -> None:
 @pytest.mark.parametrize("name", sorted(TOOLS))
 def test_a_tool_is_described_in_full(name: str) -> None:
     tool, ranks = TOOLS[name], table("cfg", "labels", "ranks")
-    assert set(tool) == ENTRY
+    assert set(tool) - {"panel"} == ENTRY
     assert tool["effect"] in {"allow", "review", "deny"}
     assert set(tool["roles"]) <= set(ROLE_SCOPES)
     assert set(tool["roles"].values()) <= {True}
@@ -109,6 +113,14 @@ def test_a_tool_is_described_in_full(name: str) -> None:
     assert set(tool["held_above"]) <= set(tool["args"])
     for bound in tool["held_above"].values():
         assert isinstance(bound, int | float)
+
+
+def test_every_panel_of_the_table_is_one_that_is_understood() -> None:
+    panels = [tool["panel"] for tool in TOOLS.values() if "panel" in tool]
+    assert panels
+    for properties in panels:
+        duty = Obligation(id="acgs.tools.panel", type=REQUIRE_PANEL, properties=properties)
+        assert None not in panel_demands(a_decision(obligations=(duty,)))
 
 
 SAMPLES = {"email": "ann@example.com", "iban": "DE89370400440532013000"}

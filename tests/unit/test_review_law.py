@@ -71,7 +71,26 @@ def test_the_tiers_of_this_build_are_those_of_the_reference() -> None:
     ]
     assert [tier.quorum.each for tier in law.tiers] == [True, False, False, False]
     assert {tier.quorum.rule for tier in law.tiers} == {Rule.VETO}
-    assert law.adds == ("tenant_admin",)
+    # Last, so that nobody who could decide before has to wait longer.
+    assert law.adds == ("tenant_admin", "on_call")
+
+
+def test_who_is_on_call_can_be_named_wherever_who_decides_is() -> None:
+    section = changed(lambda section: section.update(escalation_adds=["on_call"]))
+    section["tiers"]["light"].update(roles=["on_call", "reviewer"])
+    law = ReviewLaw.from_mapping(section)
+    assert (law.adds, law.tiers[1].quorum.roles) == (("on_call",), ("on_call", "reviewer"))
+    named = terms(asks(roles=["on_call"]), law=law)
+    assert (named.tier, named.quorum.roles) == ("light", ("on_call",))
+
+
+def test_who_is_on_call_joins_no_review_for_which_a_policy_named_other_roles() -> None:
+    section = changed(lambda section: section.update(escalation_adds=["tenant_admin", "on_call"]))
+    law = ReviewLaw.from_mapping(section)
+    assert terms(law=law).ladder.adds == ("tenant_admin", "on_call")
+    assert terms(asks(quorum=2), law=law).ladder.adds == ("tenant_admin", "on_call")
+    for roles in (["tenant_admin"], ["reviewer"], ["on_call"]):
+        assert terms(asks(roles=roles), law=law).ladder.adds == ("tenant_admin",)
 
 
 def test_a_law_is_read_with_the_gravest_first() -> None:

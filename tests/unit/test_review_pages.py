@@ -41,7 +41,7 @@ def test_its_bounds_are_those_of_the_code() -> None:
     page = " ".join(PAGE.read_text().split())
     law = ReviewLaw.from_mapping(load_constitution().reviews)
     assert f"A claim lasts {law.claim_s / 60:g} minutes" in page
-    assert law.adds == ("tenant_admin",)
+    assert law.adds == ("tenant_admin", "on_call")
     assert "tenant admins join those who may vote (level 2)" in page
     assert f"1 to {REASON_MAX} characters" in page
     assert f"{VOTES_MAX} people have voted" in page

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from actors.reviews.record import DamagedReviewError, moment, pack, timestamp, unpack
 from policies.decision import Impact, Reason
+from policies.panel import Choice, Opinion, Panel, PanelRule, Seat
 from policies.review import (
-    Choice,
     Claim,
     Closing,
+    Glass,
     Ladder,
     Quorum,
     Review,
@@ -41,6 +42,33 @@ VOTES = st.builds(
     choice=st.sampled_from(Choice),
     reason=TEXTS,
     at=TIMES,
+    in_stead_of=NAMES,
+)
+PANELS = st.builds(
+    Panel,
+    rule=st.sampled_from(PanelRule),
+    needed=st.integers(1, 32),
+    closes_at=TIMES,
+    seats=st.none()
+    | st.lists(st.builds(Seat, agent=TEXTS, weight=st.integers(1, 100)), max_size=2).map(tuple),
+    opinions=st.lists(
+        st.builds(
+            Opinion,
+            by=TEXTS,
+            answers=TEXTS,
+            weight=st.integers(1, 100),
+            choice=st.sampled_from(Choice),
+            reason=TEXTS,
+            at=TIMES,
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+GLASSES = st.builds(
+    Glass,
+    needed=st.integers(2, 5),
+    roles=NAMES,
+    broken=st.lists(VOTES, max_size=2).map(tuple),
 )
 REVIEWS = st.builds(
     Review,
@@ -93,6 +121,11 @@ REVIEWS = st.builds(
     | st.builds(Closing, code=TEXTS, reason=TEXTS, by=st.none() | TEXTS, at=TIMES),
     released_by=st.none() | TEXTS,
     version=st.integers(1, 1000),
+    panel=st.none() | PANELS,
+    glass=st.none() | GLASSES,
+    follows=st.none() | TEXTS,
+    barred=st.frozensets(TEXTS, max_size=2),
+    shape=TEXTS,
 )
 
 
@@ -133,6 +166,11 @@ def test_a_flipped_bit_is_another_review_or_none() -> None:
         {"unheard_of": 1},
         {"impact": None},
         {"reasons": None},
+        {"panel": {"rule": "whoever"}},
+        {"glass": {}},
+        {"claim": {}},
+        {"closing": {}},
+        {"ladder": {"level": 1, "step_s": 1, "next_at": "", "adds": []}},
     ],
 )
 def test_a_field_that_is_none_of_ours_is_damage(changes: dict[str, Any]) -> None:
@@ -152,8 +190,28 @@ def test_a_field_that_is_missing_is_damage(field: str) -> None:
 
 def test_another_version_is_not_guessed_at() -> None:
     outer = orjson.loads(pack(a_review()))
-    outer["v"] = 2
-    with pytest.raises(DamagedReviewError, match="version 2"):
+    outer["v"] = 3
+    with pytest.raises(DamagedReviewError, match="version 3"):
+        unpack(orjson.dumps(outer))
+
+
+def test_a_review_of_the_first_version_waits_on_after_an_upgrade() -> None:
+    vote = Vote(
+        by="rita",
+        answers="rita",
+        roles=("reviewer",),
+        choice=Choice.APPROVE,
+        reason="yes",
+        at=a_review().opened_at,
+    )
+    review = a_review(glass=None, votes=(vote,))
+    outer = orjson.loads(pack(review))
+    for late in ("panel", "glass", "follows", "barred", "shape"):
+        del outer["review"][late]
+    for vote in outer["review"]["votes"]:
+        del vote["in_stead_of"]
+    assert unpack(orjson.dumps({**outer, "v": 1})) == review
+    with pytest.raises(DamagedReviewError):
         unpack(orjson.dumps(outer))
 
 

@@ -10,11 +10,11 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
-from actors.reviews.client import ReviewEvent
+from actors.reviews.events import ReviewEvent
 from policies.decision import Effect, Receipt, Recorded
+from policies.panel import Choice
 from policies.review import (
     Cancelled,
-    Choice,
     Claimed,
     Consumed,
     Event,
@@ -31,6 +31,7 @@ from serve_app.api.review_schemas import HeldOut, ReviewDetailOut, ReviewEventOu
 from serve_app.api.review_views import etag, event_view, held_view, review_view
 from serve_app.api.schemas import DecisionOut, RecordedDecisionOut
 from serve_app.api.views import decision_view, recorded_view
+from serve_app.masking import masked, unmasked
 
 from builders import NOW, a_decision, a_message, a_person, a_quorum, a_review, a_review_law
 
@@ -95,6 +96,7 @@ def test_a_vote_says_who_in_which_role_what_and_why() -> None:
             "vote": "approve",
             "reason": "rita says so",
             "at": "2026-11-23T12:01:00.000Z",
+            "in_stead_of": [],
         }
     ]
 
@@ -145,10 +147,27 @@ def test_what_would_leave_is_shown_whole_with_the_digest_to_approve_it_by(
     recipient: str | None,
 ) -> None:
     message = a_message(recipient=recipient)
-    view = sent(held_view(a_review(), message), HeldOut)
+    view = sent(held_view(a_review(), message, masked(message), revealed=False), HeldOut)
     assert view["action_digest"] == a_review().action_digest
     assert view["message"]["content"] == message.content
     assert view["message"]["to_agent"] == recipient
+
+
+def test_what_is_private_is_masked_in_content_and_metadata_alike() -> None:
+    message = a_message(
+        content={"args": {"to": "anna@example.com", "text": "hello"}},
+        metadata={"card": "4111 1111 1111 1111"},
+    )
+    hidden = masked(message)
+    view = sent(held_view(a_review(), message, hidden, revealed=False), HeldOut)
+    assert view["message"]["content"] == {"args": {"to": "[REDACTED:email]", "text": "hello"}}
+    assert "4111" not in str(view["message"])
+    assert (view["masked"], view["revealed"]) == (list(hidden.kinds), False)
+    assert len(hidden.kinds) == 2
+    shown = unmasked(message, hidden.kinds)
+    whole = sent(held_view(a_review(), message, shown, revealed=True), HeldOut)
+    assert whole["message"]["metadata"] == message.metadata
+    assert (whole["masked"], whole["revealed"]) == (list(hidden.kinds), True)
 
 
 def test_an_event_carries_the_review_as_it_stands_and_null_when_it_is_gone() -> None:

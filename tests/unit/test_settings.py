@@ -209,6 +209,50 @@ def test_production_refuses_a_placeholder_inside_redis_url(
     assert "ChangeMe9" not in refusal
 
 
+OIDC = {
+    "ACGS_OIDC_ISSUER": "https://idp.example",
+    "ACGS_OIDC_CLIENT_ID": "console",
+    "ACGS_OIDC_CLIENT_SECRET": "b7Xq0aTz91LmVw3Ke8",
+    "ACGS_PUBLIC_URL": "https://bus.example/",
+}
+
+
+def test_people_sign_in_at_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _load(monkeypatch, {**SOUND, **OIDC})
+    assert settings.public_url == "https://bus.example"
+    assert (settings.oidc_client_id, settings.oidc_scopes) == ("console", "openid")
+    assert "b7Xq0aTz91LmVw3Ke8" not in repr(settings) + str(settings.describe())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ACGS_OIDC_ISSUER": ""}, "set ACGS_OIDC_ISSUER"),
+        ({"ACGS_OIDC_CLIENT_ID": ""}, "set ACGS_OIDC_CLIENT_ID"),
+        ({"ACGS_PUBLIC_URL": ""}, "set ACGS_PUBLIC_URL"),
+        ({"ACGS_JWKS_URL": ""}, "set ACGS_JWKS_URL or ACGS_JWKS_FILE to the keys"),
+        ({"ACGS_OIDC_ISSUER": "https://other.example"}, "must be ACGS_OIDC_ISSUER"),
+        ({"ACGS_OIDC_CLIENT_ID": "acgs"}, "must not be ACGS_JWT_AUDIENCE"),
+        ({"ACGS_OIDC_SCOPES": "profile"}, "must hold openid"),
+        ({"ACGS_OIDC_SCOPES": "openid  profile"}, "ACGS_OIDC_SCOPES"),
+        ({"ACGS_PUBLIC_URL": "https://bus.example/acgs"}, "no path"),
+        ({"ACGS_PUBLIC_URL": "https://bus.example?x"}, "no query"),
+        ({"ACGS_PUBLIC_URL": "http://bus.example"}, "ACGS_PUBLIC_URL must be https"),
+        (
+            {"ACGS_OIDC_ISSUER": "http://idp.example", "ACGS_JWT_ISSUER": "http://idp.example"},
+            "ACGS_OIDC_ISSUER must be https",
+        ),
+        ({"ACGS_OIDC_CLIENT_SECRET": "changeme-changeme"}, "CLIENT_SECRET is a placeholder"),
+    ],
+)
+def test_a_sign_in_that_could_not_work_or_be_trusted_is_refused(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], said: str
+) -> None:
+    refusal = _refusal(monkeypatch, {**SOUND, **OIDC, **changes})
+    assert said in refusal
+    assert "changeme-changeme" not in refusal
+
+
 def test_paths_are_absolute_because_workers_run_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = {"ACGS_DATA_DIR": "d", "ACGS_JWKS_FILE": "k.json", "ACGS_POLICY_DIR": "~/p"}
     settings = _load(monkeypatch, paths)

@@ -443,6 +443,11 @@ def tools() -> Iterator[Vector]:
         "an action whose tool is empty", said("event", "note", message__tool=""), permits=[ROLE]
     )
     yield Vector("what an event is called", said("event", "server.shutdown"), permits=[ROLE])
+    yield Vector(
+        "critics look before a page is published",
+        calls("page.publish", {"path": "news/today", "text": "we are open"}),
+        duties=["acgs.tools.panel"],
+    )
     yield Vector("agents talk", calls("say", {}))
     yield Vector("agents search", calls("search", {"query": "x", "limit": 100}))
     yield Vector("agents read files", calls("file.read", {"path": "notes/plan.md"}))

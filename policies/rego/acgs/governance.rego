@@ -124,4 +124,7 @@ spoken := [said |
 	some said in part
 ]
 
-duties := [duty | some duty in findings.obligations]
+duties := [duty |
+	some part in [findings.obligations, tools.obligations]
+	some duty in part
+]

@@ -17,6 +17,7 @@ call if {
 	plain
 	data.cfg.tools[input.message.tool].effect == "allow"
 	data.cfg.tools[input.message.tool].high_impact == false
+	object.get(data.cfg.tools[input.message.tool], "panel", null) == null
 	input.message.action == input.message.tool
 	[role] := input.principal.roles
 	data.cfg.tools[input.message.tool].roles[role] == true

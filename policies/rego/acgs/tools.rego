@@ -89,6 +89,21 @@ permission := {
 	"remedy": "",
 }
 
+# METADATA
+# title: Critics may have to look before a tool runs
+# description: >-
+#   For tools whose entry has a `panel`: its rule, how many must take a side, and for how long they
+#   may. What any rule holds besides is for people, and so is what the panel does not decide.
+# custom:
+#   type: require_panel
+obligations.panel := {
+	"id": "acgs.tools.panel",
+	"type": "require_panel",
+	"properties": data.cfg.tools[input.message.tool].panel,
+} if {
+	data.cfg.tools[input.message.tool].panel != null
+}
+
 default permitted := false
 
 permitted if {

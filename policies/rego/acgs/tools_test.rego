@@ -110,3 +110,20 @@ test_permitted_is_silent_about_what_is_unknown if {
 test_permitted_is_silent_about_another_role if {
 	not tools.verdicts.permitted with input as fixtures.but({"/principal/roles": ["judicial"]})
 }
+
+published := fixtures.calls("page.publish", {"path": "news/today", "text": "we are open"})
+
+test_panel_speaks_with_what_the_table_says if {
+	tools.obligations.panel.type == "require_panel" with input as published
+	tools.obligations.panel.properties == data.cfg.tools["page.publish"].panel with input as published
+}
+
+test_panel_speaks_although_what_stands_there_is_no_panel if {
+	tools.obligations.panel.properties == "soon" with input as published
+		with data.cfg.tools["page.publish"].panel as "soon"
+}
+
+test_panel_is_silent_about_other_tools if {
+	not tools.obligations.panel with input as fixtures.asked
+	not tools.obligations.panel with input as fixtures.calls("frobnicate", {})
+}

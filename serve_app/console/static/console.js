@@ -17,7 +17,8 @@
   toggle.addEventListener("change", () => localStorage.setItem(KEYS, toggle.checked ? "on" : "off"));
 
   // -- what was just done, or refused, is where reading goes on
-  (byId("problem") || byId("outcome"))?.focus();
+  // (after a decision that is the way to the next one, which says what became of this one)
+  (byId("problem") || byId("go-on") || byId("outcome"))?.focus();
 
   // -- shortcuts
   const links = () => [...document.querySelectorAll("a.open")];
@@ -40,6 +41,12 @@
     k: () => step(-1),
     a: () => prepare("approve"),
     r: () => prepare("reject"),
+    e: () => {
+      if (!byId("escalate")) return;
+      byId("escalate").open = true;
+      byId("why").focus();
+    },
+    n: () => byId("next")?.click(),
     q: () => byId("back")?.click(),
     "?": () => button && help.showModal(),
   };

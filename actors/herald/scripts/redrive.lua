@@ -1,0 +1,13 @@
+-- Queue a dead letter again, as if it had just come. ARGV[3] id, [4] its channel.
+-- Returns redriven, again (it is queued already) or unknown.
+local id, channel = ARGV[3], ARGV[4]
+local letter = redis.call('HGET', DEAD, id)
+if not letter then
+  return redis.call('HEXISTS', jobs(channel), id) == 1 and 'again' or 'unknown'
+end
+local died, _, kept, review, _, _, packed =
+  string.match(letter, '^(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+redis.call('HDEL', DEAD, id)
+redis.call('ZREM', DEATHS, death(died, id))
+if redis.call('HEXISTS', jobs(kept), id) == 0 then put(kept, review, id, packed) end
+return 'redriven'

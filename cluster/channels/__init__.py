@@ -1,0 +1,1 @@
+"""How people and programs outside are told: one module for each way of speaking."""
