@@ -132,8 +132,11 @@ REVIEWS_OPEN: Final = Gauge(
 # A channel is named in the channels file, so there are few.
 NOTIFICATIONS: Final = Counter(
     "acgs_notifications_total",
-    "What became of sends: sent, retried, postponed, dead, dropped or moot",
+    "What became of sends: sent, retried, postponed, dead or moot",
     ["channel", "outcome"],
+)
+NOTIFICATIONS_DROPPED: Final = Counter(
+    "acgs_notifications_dropped_total", "Dead letters that had to go for newer ones"
 )
 NOTIFICATIONS_WAITING: Final = Gauge(
     "acgs_notifications_waiting",

@@ -54,7 +54,7 @@ def opine(review: Review, event: Opined, now: datetime) -> Review:
         )
     if now >= panel.closes_at:
         raise _over()
-    if any(opinion.by == critic.name for opinion in panel.opinions):
+    if any(critic.names & {one.by, one.answers} for one in panel.opinions):
         raise heard()
     opinion = Opinion(
         by=critic.name,

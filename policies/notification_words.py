@@ -39,6 +39,8 @@ def headline(notification: Notification) -> str:
 
 def facts(notification: Notification) -> tuple[tuple[str, str], ...]:
     """Return what there is to know, as labels and values; what does not apply is left out."""
+    if notification.step == TEST:
+        return (("Sent for", notification.tenant),)
     people = "person" if notification.needed == 1 else "people"
     known = (
         ("Agent", f"{notification.agent} of {notification.tenant}"),

@@ -15,8 +15,8 @@ from policies.obligations import FULFILLED_HERE
 from policies.panel import Choice, Outcome, Panel, approving
 from policies.panel import outcome as panel_outcome
 from policies.panel_law import REQUIRE_PANEL
-from policies.review import Review, State
-from policies.review_law import REQUIRE_REVIEW, ReviewLaw, terms_of
+from policies.review import Glass, Review, State
+from policies.review_law import REQUIRE_REVIEW, GlassLaw, ReviewLaw, terms_of
 from policies.reviewing import outcome
 
 RULE: Final = "reviews.quorum"
@@ -59,6 +59,8 @@ def _approval(review: Review, decision: Decision, law: ReviewLaw) -> _Approval |
     """Return who let it go, if that is enough under the terms of today; None when it is not."""
     now = terms_of(decision, law)
     if review.glass is not None and review.glass.is_broken:
+        if not _still_broken(review.glass, law.glass):
+            return None
         approvers = tuple(vote.by for vote in review.glass.broken)
         return _Approval(
             approvers,
@@ -76,6 +78,12 @@ def _approval(review: Review, decision: Decision, law: ReviewLaw) -> _Approval |
         return None
     approvers = tuple(vote.by for vote in review.votes if vote.choice is Choice.APPROVE)
     return _Approval(approvers, Lane.HUMAN, _said("review.approved", "approved by", approvers))
+
+
+def _still_broken(glass: Glass, now: GlassLaw) -> bool:
+    """Say whether so many people in those roles are enough today."""
+    may = sum(not frozenset(vote.roles).isdisjoint(now.roles) for vote in glass.broken)
+    return may >= now.needed
 
 
 def _still(panel: Panel, now: Panel | None) -> bool:

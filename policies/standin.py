@@ -25,6 +25,7 @@ DELEGATION_MAX: Final = timedelta(days=14)
 SHIFT_MAX: Final = timedelta(days=31)
 AHEAD_MAX: Final = timedelta(days=366)
 REASON_MAX: Final = 512
+GIVEN_MAX: Final = 20  # how many may decide in the stead of one person
 EACH_MAX: Final = 1000  # delegations, shifts and critics of a tenant, of each so many
 _CRITIC: Final = "critic"
 

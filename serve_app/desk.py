@@ -253,7 +253,7 @@ class Desk:
                 return await self.release(review)
             await self._follow(review)
         except GovernanceError as error:
-            # The approval stands; the releases loop tries again until it goes or expires.
+            # The approval stands: the releases loop tries again, or the agent's own use does.
             log.warning("release.postponed", review_id=review.review_id, error=str(error))
         return review
 
@@ -302,7 +302,7 @@ class Desk:
         through broken glass, the review is open in which others look at it afterwards.
         """
         if review.follows is not None:
-            upheld = Consumed(released_by=review.decision_id)
+            upheld = Consumed(released_by=await self._went_by(review))
             moved = await self._reviews.advance(review.tenant, review.review_id, upheld, by=None)
             return moved.review
         await self._follow(review)
@@ -317,6 +317,14 @@ class Desk:
         moved = await self._reviews.advance(review.tenant, review.review_id, event, by=None)
         await self._tell(moved)
         return moved.review
+
+    async def _went_by(self, review: Review) -> str:
+        """Return the decision that let go, or refused, what this review looks at afterwards."""
+        try:
+            first = await self._reviews.find(review.tenant, review.follows or "")
+        except RefusalError:
+            return review.decision_id  # it was kept long enough
+        return first.released_by or review.decision_id
 
     async def _released(self, review: Review) -> Decision:
         message = await self._reviews.held(review.tenant, review.review_id)

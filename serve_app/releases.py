@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from actors.reviews.client import Reviews
+from cluster.errors import StoreUnavailableError
 from cluster.passes import Passes
 from policies.errors import DependencyError, GovernanceError
 from policies.review import Review
@@ -27,6 +28,7 @@ class Releases:
         self._desk = desk
         self._reviews = reviews
         self._named: set[tuple[str, str]] = set()
+        self._halted: set[str] = set()
         self._passes = Passes("releases", self.once)
 
     async def run(self) -> None:
@@ -41,9 +43,22 @@ class Releases:
         """Make one bounded pass over every tenant and return how many went. DependencyError."""
         went = 0
         for tenant in await self._reviews.tenants():
-            for review in await self._reviews.approved(tenant, older_than_s=AGE_S, limit=RELEASES):
-                went += await self._release(review)
+            try:
+                went += await self._serve(tenant)
+            except StoreUnavailableError:
+                raise
+            except DependencyError as error:
+                # A tenant whose log is halted must not keep the others waiting.
+                if tenant not in self._halted:
+                    self._halted.add(tenant)
+                    log.warning("releases.postponed", tenant=tenant, error=str(error))
+            else:
+                self._halted.discard(tenant)
         return went
+
+    async def _serve(self, tenant: str) -> int:
+        approved = await self._reviews.approved(tenant, older_than_s=AGE_S, limit=RELEASES)
+        return sum([await self._release(review) for review in approved])
 
     async def _release(self, review: Review) -> bool:
         """Let it go; one that cannot go keeps no other waiting, and is named once."""

@@ -10,7 +10,7 @@ import json
 import threading
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256, sha512
@@ -39,6 +39,8 @@ class Lies:
     iss: str | None = None  # in the answer to the browser; empty for none
     status: int | None = None  # of every answer
     error: str | None = None  # refuses to sign in
+    moved: bool = False  # sends who asks to another address, where the truth is
+    held: threading.Event | None = None  # answers nothing before this is set
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Provider:
     lies: Lies = field(default_factory=Lies)
     asked: list[dict[str, str]] = field(default_factory=list)
     redeemed: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def discovery(self) -> dict[str, object]:
@@ -164,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         provider = self.provider
-        match urlsplit(self.path).path:
+        if self._misled():
+            return
+        match urlsplit(self.path).path.removeprefix("/moved"):
             case "/.well-known/openid-configuration":
                 self._json(200, provider.discovery())
             case "/keys":
@@ -186,7 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = dict(parse_qsl(body, strict_parsing=True))
-        match urlsplit(self.path).path:
+        if self._misled():
+            return
+        match urlsplit(self.path).path.removeprefix("/moved"):
             case "/authorize":
                 self._send(303, b"", location=self.provider.authorized(form))
             case "/token":
@@ -196,6 +203,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def _misled(self) -> bool:
+        lies = self.provider.lies
+        self.provider.paths.append(self.path)
+        if lies.held is not None:
+            lies.held.wait()
+        is_asked = lies.moved and not self.path.startswith(("/moved", "/authorize"))
+        if is_asked:
+            self._send(307, b"", location=f"/moved{self.path}")
+        return is_asked
 
     def _json(self, status: int, answer: Mapping[str, object]) -> None:
         self._send(status, json.dumps(answer).encode(), kind="application/json")
@@ -208,8 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if location:
             self.send_header("Location", location)
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(BrokenPipeError, ConnectionResetError):  # who asked waited long enough
+            self.end_headers()
+            self.wfile.write(body)
 
 
 @contextmanager

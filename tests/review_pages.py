@@ -47,20 +47,20 @@ def tiers() -> str:
     return "\n".join(rows)
 
 
-def codes() -> Mapping[str, frozenset[int]]:
-    """Every code with which something about a review is refused, and its statuses."""
+def codes(*begins: str) -> Mapping[str, frozenset[int]]:
+    """Every code that begins so, `review.` if not said, with which something is refused."""
     found: dict[str, set[int]] = defaultdict(set)
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             for code, status in _refusals(ast.parse(path.read_text())):
-                if code.startswith("review."):
+                if code.startswith(begins or ("review.",)):
                     found[code].add(status)
     return {code: frozenset(statuses) for code, statuses in found.items()}
 
 
-def marked(mark: str) -> str:
+def marked(mark: str, page: Path = PAGE) -> str:
     """What stands on the page between `<!-- mark -->` and `<!-- /mark -->`."""
-    _, _, rest = PAGE.read_text().partition(f"<!-- {mark} -->\n")
+    _, _, rest = page.read_text().partition(f"<!-- {mark} -->\n")
     inside, end, _ = rest.partition(f"\n<!-- /{mark} -->")
     assert end, f"the page has no {mark}"
     return inside

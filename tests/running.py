@@ -32,6 +32,7 @@ PROCESSES: Mapping[str, bytes] = {
     "ledger": b"ray::LedgerActor",
     "mailbox": b"ray::MailboxActor",
     "reviews": b"ray::ReviewsActor",
+    "herald": b"ray::HeraldActor",
     "gateway": b"ray::ServeReplica:acgs:Gateway",
 }
 

@@ -171,10 +171,17 @@ class Feed:
         self._places[tenant] = found.behind
         self.counts.read += len(found.happenings)
         self.counts.queued += queued.queued
+        metrics.NOTIFICATIONS_DROPPED.inc(queued.dropped)
+        for channel in queued.fallen:
+            metrics.NOTIFICATIONS.labels(channel, "dead").inc()
         if queued.fallen:
-            log.error("herald.queue_full", tenant=tenant, dead=queued.fallen)
-        if queued.dropped:
-            log.error("herald.letters_dropped", tenant=tenant, dropped=queued.dropped)
+            log.error(
+                "herald.queue_full",
+                tenant=tenant,
+                channels=sorted(set(queued.fallen)),
+                dead=len(queued.fallen),
+                dropped=queued.dropped,
+            )
 
     async def _reviews(self, tenant: str, review_ids: Sequence[str]) -> dict[str, Review]:
         known: dict[str, Review] = {}

@@ -13,6 +13,7 @@ import structlog
 from actors.herald.feed import Feed
 from actors.herald.sender import Sender
 from actors.herald.store import HeraldStore
+from cluster import metrics
 from cluster.clock import Clock
 from cluster.errors import StoreUnavailableError
 from cluster.passes import Passes
@@ -102,8 +103,12 @@ class Herald:
         known = {sender.name for sender in self._senders}
         for channel in await self._store.channels(tenant):
             if channel not in known:
-                moved = await self._store.retire(tenant, channel, self._now_ms())
-                log.warning("herald.retired", tenant=tenant, channel=channel, dead=moved)
+                moved, dropped = await self._store.retire(tenant, channel, self._now_ms())
+                metrics.NOTIFICATIONS.labels(channel, "dead").inc(moved)
+                metrics.NOTIFICATIONS_DROPPED.inc(dropped)
+                log.warning(
+                    "herald.retired", tenant=tenant, channel=channel, dead=moved, dropped=dropped
+                )
         self._tidied.add(tenant)
 
     async def _rest(self, tenants: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ from policies.review import ENDED, Review, State
 
 AT_ONCE: Final = 4  # sends of one tenant at the same time
 TENANTS: Final = 8  # whose part is taken at the same time
+REST_MAX_S: Final = 60.0  # a channel that asks for more is asked again, by another notification
 ROUNDS: Final = 64  # how often a pass comes back to tenants that have more
 
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
@@ -142,13 +143,16 @@ class Sender:
         try:
             trace = await self._circuit.run(call)
         except CircuitOpenError as error:
-            self._rests_until_s = self._means.clock.monotonic_s() + error.retry_in_s
+            self._rest(error.retry_in_s)
             self._count("postponed")
             return Outcome("postpone", due_ms=self._ms(error.retry_in_s))
         except GiveUpError as error:
             self._gone = error if error.gone else None
             return Outcome("dead", code=error.code, reason=str(error))
         except RetryLaterError as error:
+            if error.retry_after_s is not None:
+                # It is we who are asked to stay away, not this notification alone.
+                self._rest(min(error.retry_after_s, REST_MAX_S))
             return self._again(job, str(error), error.retry_after_s)
         except Exception as error:
             log.exception("notification.failed", channel=self.name, id=job.id)
@@ -179,6 +183,7 @@ class Sender:
             self.counts.lost += 1
         elif outcome.word == "dead":
             self._count("dead")
+            metrics.NOTIFICATIONS_DROPPED.inc(dropped)
             log.error(
                 "notification.dead",
                 channel=self.name,
@@ -197,6 +202,10 @@ class Sender:
             except GovernanceError:
                 return False  # nobody knows that it is over
         return is_moot(notification, self._plan.interest.kind, state)
+
+    def _rest(self, seconds: float) -> None:
+        until_s = self._means.clock.monotonic_s() + seconds
+        self._rests_until_s = max(self._rests_until_s, until_s)
 
     def _is_late(self, job: Job) -> bool:
         return self._ms() - job.queued_ms > AGE_MAX_S * 1000

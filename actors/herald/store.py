@@ -42,12 +42,16 @@ class Stretch(NamedTuple):
 
 
 class Queued(NamedTuple):
-    """What came of queueing; `cursor` is where it really stands when somebody else was there."""
+    """What came of queueing; `cursor` is where it really stands when somebody else was there.
+
+    `fallen` are the channels of those that had no room, and are dead letters now; for which
+    `dropped` older ones had to go.
+    """
 
     cursor: str | None
     queued: int = 0
-    fallen: int = 0
     dropped: int = 0
+    fallen: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
@@ -169,7 +173,8 @@ class HeraldStore:
         reply: Any = await self._store.run(self._call(ENQUEUE, tenant, args, now_ms=now_ms))
         if reply[0] == 0:
             return Queued(cursor=reply[1].decode())
-        return Queued(None, *reply[1:])
+        _, queued, dropped, *fallen = reply
+        return Queued(None, queued, dropped, tuple(channel.decode() for channel in fallen))
 
     async def take(
         self, tenants: Sequence[str], channel: str, *, at_most: int, lease_ms: int, now_ms: int
@@ -214,13 +219,16 @@ class HeraldStore:
         reply: Any = await self._store.execute("SMEMBERS", keys.herald(tenant, "channels"))
         return sorted(channel.decode() for channel in reply)
 
-    async def retire(self, tenant: str, channel: str, now_ms: int) -> int:
-        """Make dead letters of all that waits for a channel that is no more; return how many."""
-        moved, more = 0, True
+    async def retire(self, tenant: str, channel: str, now_ms: int) -> tuple[int, int]:
+        """Make dead letters of all that waits for a channel that is no more.
+
+        Return how many, and how many older ones had to go for them.
+        """
+        moved, dropped, more = 0, 0, True
         while more:
             reply: Any = await self._store.run(self._call(RETIRE, tenant, [channel], now_ms=now_ms))
-            more, moved = bool(reply[0]), moved + reply[1]
-        return moved
+            more, moved, dropped = bool(reply[0]), moved + reply[1], dropped + reply[2]
+        return moved, dropped
 
     # -- dead letters --------------------------------------------------------------------------
 

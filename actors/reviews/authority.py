@@ -31,7 +31,7 @@ from cluster.store import keys
 from cluster.store.client import Call, Script, Store
 from policies.errors import DependencyError, RefusalError
 from policies.panel import Seat
-from policies.standin import EACH_MAX, Critic, Delegation, Shift, Standing, seats
+from policies.standin import EACH_MAX, GIVEN_MAX, Critic, Delegation, Shift, Standing, seats
 
 NAMED_MAX: Final = 1024
 _SCRIPTS: Final = files("actors.reviews") / "scripts"
@@ -77,6 +77,7 @@ class _Change(NamedTuple):
     facts: Mapping[str, object]
     unknown: RefusalError
     registered: str = ""
+    giver: str = ""
 
 
 class Authority:
@@ -196,6 +197,7 @@ class Authority:
                 "agent.unknown", f"no agent {registered!r} is registered here", 404
             ),
             registered=registered,
+            giver=granted.giver if isinstance(granted, Delegation) else "",
         )
         await self._change(tenant, change, by=by)
 
@@ -227,6 +229,8 @@ class Authority:
                 int(now.timestamp() * 1000),
                 EACH_MAX,
                 change.registered,
+                change.giver and delegation_field(change.giver, ""),
+                GIVEN_MAX,
             ],
         )
         match await self._run(call):
@@ -235,7 +239,8 @@ class Authority:
             case [3, bytes() as reason]:
                 raise DependencyError("ledger", reason.decode())
             case [4]:
-                detail = f"there are {EACH_MAX} already; take some away first"
+                most = f"{GIVEN_MAX} of one giver, {EACH_MAX} of all" if change.giver else EACH_MAX
+                detail = f"there are as many as there may be ({most}); take some away first"
                 raise RefusalError("standin.full", detail, 409)
             case _:
                 raise change.unknown

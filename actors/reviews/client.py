@@ -39,6 +39,7 @@ KEPT_S: Final = 30 * 86_400.0
 PAGE_MAX: Final = 200
 WAIT_MAX_S: Final = 60.0
 DAMAGED_AGAIN: Final = timedelta(hours=1)
+REFUSED_AGAIN: Final = timedelta(seconds=10)
 
 Versions: TypeAlias = frozenset[int] | None
 
@@ -239,7 +240,9 @@ class Reviews:
         """
         review = await self.find(tenant, review_id)
         if isinstance(event, Opined) and _is_uncalled(review):
-            review = await self._convene(review)
+            require_version(review, versions)
+            # The critic saw a panel that was not called yet; that it is now changes nothing for it.
+            review, versions = await self._convene(review), None
         return await self._advance(review, event, by=by, versions=versions)
 
     async def follow(self, review: Review) -> Review:
@@ -278,19 +281,24 @@ class Reviews:
             await self._shelf.look_again(tenant, stored.review_id, later)
             return False
         try:
-            if _is_uncalled(review):
-                review = await self._convene(review)
-                return True
+            if _is_uncalled(review) and self._clock.now() < review.expires_at:
+                return await self._convene(review) is not review
             moved = await self._advance(review, TimePassed(), by=None)
         except RefusalError as error:
             log.info("review.not_ticked", review_id=review.review_id, code=error.code)
+            # What cannot be moved now must not stand before all others in every pass.
+            later = self._clock.now() + REFUSED_AGAIN
+            await self._shelf.look_again(tenant, stored.review_id, later)
             return False
         return moved.review is not review
 
     async def _convene(self, review: Review) -> Review:
-        """Call the critics that the tenant has now."""
+        """Call the critics that the tenant has now; return the review as it is then."""
         called = Convened(critics=await self.critics(review.tenant))
-        return (await self._advance(review, called, by=None)).review
+        try:
+            return (await self._advance(review, called, by=None)).review
+        except RefusalError:
+            return await self.find(review.tenant, review.review_id)
 
     async def _advance(
         self, review: Review, event: Event, *, by: str | None, versions: Versions = None

@@ -60,6 +60,7 @@ def opening_facts(review: Review) -> Mapping[str, object]:
         "reason": review.reasons[0].message[:REASON_MAX],
         "action_digest": review.action_digest,
         "follows": review.follows,
+        "barred": sorted(review.barred),
         "at": timestamp(review.opened_at),
     }
     return {name: fact for name, fact in facts.items() if fact is not None}

@@ -71,7 +71,7 @@ class Exchange:
         except TimeoutError as error:
             detail = f"no answer within {self._timeout_s:g} s"
             raise RetryLaterError(self._channel, detail) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             # The text of an error may carry the address, and that a secret.
             detail = f"it was not reached ({type(error).__name__})"
             raise RetryLaterError(self._channel, detail) from error

@@ -188,6 +188,8 @@ class Section:
             return SecretStr("")
         where = section.text(ways[0])
         section.close()
+        if ways[0] == "secret_file" and not where.startswith("/"):
+            self.faults.add(section.name, "must name its secret_file by an absolute path")
         found = self._from_env(where) if ways[0] == "secret_env" else _from_file(where)
         if not found:
             self.faults.add(section.name, f"names {where}, where there is no secret")

@@ -99,9 +99,9 @@ class Provider:
         self._guard = guard
         self._deadline_s = deadline_s
         self._http = httpx.AsyncClient(timeout=deadline_s, follow_redirects=False)
-        self._lock = asyncio.Lock()
         self._metadata: tuple[Metadata, float] | None = None
-        self._keys: tuple[str, UrlKeys] | None = None
+        self._flight: asyncio.Task[Metadata] | None = None
+        self._keys: dict[str, UrlKeys] = {}
 
     async def address(self, attempt: Attempt) -> str:
         """Return where a browser must go to sign in there."""
@@ -143,17 +143,30 @@ class Provider:
         return Grant(tokens["access_token"], subject)
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        if self._keys is not None:
-            await self._keys[1].close()
+        """End what is under way, and let go of the connections."""
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait([self._flight])
+        for keys in self._keys.values():
+            await keys.close()
         await self._http.aclose()
 
     async def _known(self) -> Metadata:
-        async with self._lock:  # who comes meanwhile need not ask again
-            now_s = self._clock.monotonic_s()
-            if self._metadata is None or now_s - self._metadata[1] >= METADATA_S:
-                self._metadata = await self._through(self._discover), now_s
+        now_s = self._clock.monotonic_s()
+        if self._metadata is not None and now_s - self._metadata[1] < METADATA_S:
             return self._metadata[0]
+        if self._flight is None:  # who comes together waits, and is disappointed, together
+            self._flight = asyncio.create_task(self._refresh(now_s), name="oidc discovery")
+        # Shielded: one caller who goes away must not end it for the others.
+        return await asyncio.shield(self._flight)
+
+    async def _refresh(self, now_s: float) -> Metadata:
+        try:
+            metadata = await self._through(self._discover)
+        finally:
+            self._flight = None
+        self._metadata = metadata, now_s
+        return metadata
 
     async def _discover(self) -> Metadata:
         url = self._client.issuer.rstrip("/") + WELL_KNOWN
@@ -203,8 +216,9 @@ class Provider:
                 now_s=self._clock.now().timestamp(),
             )
         except RefusalError as error:
-            code = "nonce_mismatch" if error.code == "auth.wrong_nonce" else "id_token_refused"
-            raise RefusalError(f"oidc.{code}", f"{error.detail} ({error.code})", 403) from error
+            is_other = error.code == "auth.wrong_nonce"
+            code = "oidc.nonce_mismatch" if is_other else "oidc.id_token_refused"
+            raise RefusalError(code, f"{error.detail} ({error.code})", 403) from error
         except DependencyError as error:
             raise ProviderError("oidc.provider_down", f"its keys: {error.detail}") from error
         hashed = access_hash(tokens["access_token"], header.algorithm)
@@ -215,13 +229,11 @@ class Provider:
         return said.subject
 
     async def _source(self, url: str) -> UrlKeys:
-        if self._keys is None or self._keys[0] != url:
-            before = self._keys
-            keys = UrlKeys(url, clock=self._clock, guard=self._under_own_name)
-            self._keys = url, keys
-            if before is not None:
-                await before[1].close()
-        return self._keys[1]
+        if url not in self._keys:
+            self._keys[url] = UrlKeys(url, clock=self._clock, guard=self._under_own_name)
+            if len(self._keys) > 2:  # the one before may still be in somebody's hands
+                await self._keys.pop(next(iter(self._keys))).close()
+        return self._keys[url]
 
     def _under_own_name(self, _: str, call: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
         return self._guard(CIRCUIT, call)

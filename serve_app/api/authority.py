@@ -203,6 +203,10 @@ async def seat(request: Request, agent: AgentId) -> Response:
     principal = await allowed(request, _MANAGES)
     asked = await read_json(request, CriticIn, limit=BODY_BYTES_MAX)
     critic = Critic(agent=agent, weight=asked.said.weight)
+    if agent in {principal.agent, principal.owner}:
+        refusal = RefusalError("critic.self_seated", "nobody gives themselves a seat", 403)
+        await services(request).refusals.record(principal, refusal, request_digest=asked.digest)
+        raise refusal
     step = services(request).authority.seat(principal.tenant, critic, by=principal.agent)
     await _recorded(request, principal, step, digest=asked.digest)
     return to_json(_critic(critic, is_registered=True))

@@ -122,7 +122,8 @@ async def get_held_message(
     if reveal:
         await record_reveal(request, principal, review, kinds=shown.kinds)
         shown = unmasked(message, shown.kinds)
-    return to_json(held_view(review, message, shown, revealed=reveal and bool(shown.kinds)))
+    view = held_view(review, message, shown, revealed=reveal and bool(shown.kinds))
+    return to_json(view, {"Cache-Control": "no-store"})
 
 
 # -- deciding -------------------------------------------------------------------------------------

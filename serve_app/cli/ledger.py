@@ -209,6 +209,7 @@ def _show_entry(body: Mapping[str, Any]) -> None:
             or facts.get("action")
             or facts.get("message_type")
             or facts.get("step")
+            or facts.get("change")
             or ""
         ),
         why=str(reasons[0]["code"]),

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
+from actors.reviews.client import KEPT_S
 from policies.errors import RefusalError
 from policies.panel import Choice
 from policies.precedent import Part, Precedent, sides
@@ -26,7 +27,9 @@ from serve_app.console.pages import ConsoleRoute, page
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 SHOWN: Final = 5
+KEPT_DAYS: Final = int(KEPT_S // 86_400)
 _REASON_MAX: Final = 300
+_ROWS_MAX: Final = 100  # of what became of the votes, so that the page stays small
 _CURSOR_MAX: Final = 256
 _CHOICES: Final = {choice.value: choice for choice in (Choice.APPROVE, Choice.REJECT)}
 _PARTS: Final = {
@@ -121,6 +124,8 @@ def _ballot(review: Review, fields: Mapping[str, str]) -> Ballot:
 
 
 def _results(request: Request, review: Review, ballot: Ballot, *, votes: Round) -> Response:
+    # What was refused first: it is what somebody has to look at.
+    listed = sorted(votes.outcomes, key=lambda one: one.error is None)[:_ROWS_MAX]
     rows = [
         {
             "review_id": one.review_id,
@@ -128,7 +133,7 @@ def _results(request: Request, review: Review, ballot: Ballot, *, votes: Round) 
             "problem": "" if one.error is None else str(one.error),
             "code": "" if one.error is None else one.error.code,
         }
-        for one in votes.outcomes
+        for one in listed
     ]
     return page(
         request,
@@ -137,6 +142,7 @@ def _results(request: Request, review: Review, ballot: Ballot, *, votes: Round) 
         title=sheet.title(review),
         ballot=ballot,
         rows=rows,
+        unlisted=len(votes.outcomes) - len(listed),
         voted=sum(one.error is None for one in votes.outcomes),
         refused=sum(one.error is not None for one in votes.outcomes),
         is_more=votes.is_more,

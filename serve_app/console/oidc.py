@@ -174,6 +174,13 @@ async def _principal(request: Request, grant: Grant) -> Principal:
         raise RefusalError(
             "oidc.subject_mismatch", "the provider's two tokens are about two people", 403
         )
+    if not principal.scopes:
+        raise RefusalError(
+            "oidc.nothing_allowed",
+            "you signed in, but your token allows nothing here: it has no role that this bus "
+            "knows, or a `scope` with none that your roles carry",
+            403,
+        )
     return principal
 
 

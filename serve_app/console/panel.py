@@ -46,6 +46,8 @@ def critics(review: Review, *, now: datetime) -> Critics | None:
         stands = f"They may decide it before people do: {left_text(panel.closes_at, now)}."
     elif len(panel.seats) < panel.needed:
         stands = "There were too few of them, so people decide."
+    elif outcome(panel) is Outcome.OPEN and now < panel.closes_at:
+        stands = "People took it over."
     else:
         stands = _OUTCOMES[outcome(panel)]
     return Critics(

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, StreamingResponse
 from policies.errors import GovernanceError
 from policies.review import OPEN, Review, State
 from policies.standin import on_call
-from serve_app.api.auth import require_free, services
+from serve_app.api.auth import services
 from serve_app.console import sheet
 from serve_app.console.door import Visitor, visitor
 from serve_app.console.pages import ConsoleRoute, page
@@ -125,16 +125,15 @@ async def stream(
 
 
 async def _events(request: Request, who: Visitor, *, after: str) -> AsyncIterator[bytes]:
-    """Yield each step; ends after 300 s, with the token, and when who listens is stopped."""
+    """Yield each step; ends after 300 s, with the session, and when who listens is stopped."""
     here = services(request)
     ends_s = here.clock.monotonic_s() + _STREAM_MAX_S
     yield b"retry: 1000\nid: %s\n\n" % after.encode()
     try:
         async with aclosing(here.desk.events(who.principal, after=after)) as batches:
             async for batch in batches:
-                require_free(request, who.principal)
-                is_over = here.clock.now().timestamp() >= who.principal.expires_at_s
-                if is_over or here.clock.monotonic_s() >= ends_s or await request.is_disconnected():
+                await visitor(request, _READS)  # it ends with the session, the token, the person
+                if here.clock.monotonic_s() >= ends_s or await request.is_disconnected():
                     return
                 if not batch:
                     yield b": still here\n\n"

@@ -167,6 +167,25 @@ def test_a_channel_that_asks_for_time_gets_it(valkey: Valkey) -> None:
     asyncio.run(scenario())
 
 
+def test_who_asks_for_time_is_not_asked_for_anything_meanwhile(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_hall(valkey) as hall:
+            ear = hall.ears["hook"]
+            ear.answering = failing(1, later(40.0))
+            await hall.room.open(1)
+            await hall.turn()
+            await hall.room.open(2)
+            hall.room.clock.forward(39)
+            await hall.turn()
+            assert ear.told == []
+            assert hall.senders["hook"].counts.retried == 1
+            hall.room.clock.forward(1)
+            await hall.turn()
+            assert len(ear.told) == 2
+
+    asyncio.run(scenario())
+
+
 def test_a_review_is_told_in_order_even_when_its_beginning_fails(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_hall(valkey) as hall:
@@ -366,6 +385,7 @@ def test_what_is_over_the_edge_of_a_queue_is_a_dead_letter_and_these_are_bounded
             dead = await hall.dead()
             assert [name for name, _ in dead] == ["r4_1_hook", "r5_1_hook", "r6_1_hook"]
             assert {code for _, code in dead} == {"channel.queue_full"}
+            assert hall.feed.counts.queued == 2
 
     asyncio.run(scenario())
 

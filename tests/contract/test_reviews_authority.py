@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from cluster.store import keys
 from cluster.store.client import Call, Store
 from policies.errors import DependencyError, RefusalError
 from policies.panel import SEATS_MAX, Seat
-from policies.standin import EACH_MAX, Critic, Delegation, Shift, Standing
+from policies.standin import EACH_MAX, GIVEN_MAX, Critic, Delegation, Shift, Standing
 
 if TYPE_CHECKING:
     from contract.conftest import Valkey
@@ -200,6 +201,23 @@ def test_there_are_bounds_and_what_is_over_counts_for_none(valkey: Valkey) -> No
     asyncio.run(scenario())
 
 
+def test_nobody_takes_all_the_room_there_is(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_room(valkey) as room:
+            here, tenant = authority(room), room.tenant
+            first = a_delegation(room)
+            for number in range(GIVEN_MAX):
+                await here.give(tenant, replace(first, to=f"friend-{number}"))
+            more = here.give(tenant, replace(first, to="one-more"))
+            assert await refusal(more) == ("standin.full", 409)
+            await here.give(tenant, replace(first, to="friend-3"))  # it takes no room
+            await here.give(tenant, a_delegation(room, "somebody-else"))
+            await here.withdraw(tenant, first.giver, "friend-3", by=first.giver)
+            await here.give(tenant, replace(first, to="one-more"))
+
+    asyncio.run(scenario())
+
+
 def test_only_registered_agents_are_seated_and_called(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_room(valkey) as room:
@@ -281,6 +299,37 @@ def test_a_change_whose_answer_never_comes_was_made_whole_or_not_at_all(valkey: 
     asyncio.run(scenario())
 
 
+def test_a_store_killed_after_any_change_has_kept_it(own_valkey: Valkey) -> None:
+    tenant = own_valkey.tenant()
+    steps: tuple[Callable[[Room], Awaitable[None]], ...] = (
+        lambda room: authority(room).give(tenant, a_delegation(room)),
+        lambda room: authority(room).plan(tenant, a_shift(room), by="adam"),
+        lambda room: authority(room).seat(tenant, Critic(agent="carl", weight=1), by="adam"),
+        lambda room: authority(room).withdraw(tenant, "rita", "dana", by="rita"),
+        lambda room: authority(room).unseat(tenant, "carl", by="adam"),
+    )
+    seen: list[tuple[int, int, int]] = []
+    for done, step in enumerate(steps, 1):
+
+        async def change(step: Callable[[Room], Awaitable[None]] = step) -> None:
+            async with a_room(own_valkey, tenant=tenant) as room:
+                await room.register("carl")
+                await step(room)
+
+        async def look(done: int = done) -> None:
+            async with a_room(own_valkey, tenant=tenant) as room:
+                standing = await authority(room).standing(tenant)
+                seats = await room.reviews.critics(tenant)
+                seen.append((len(standing.delegations), len(standing.shifts), len(seats)))
+                assert len(await notes(room)) == done
+
+        asyncio.run(change())
+        own_valkey.server.kill()
+        own_valkey.server.start()
+        asyncio.run(look())
+    assert seen == [(1, 0, 0), (1, 1, 0), (1, 1, 1), (0, 1, 1), (0, 1, 0)]
+
+
 def test_nothing_changes_while_the_log_is_halted(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_room(valkey) as room:
@@ -322,6 +371,8 @@ def test_what_is_damaged_grants_nothing_and_is_named_once(valkey: Valkey) -> Non
                 "h:dana": b"1 dana\n" + orjson.dumps({**facts, "giver": "h"}),
                 "i:dana": head + b"\n" + orjson.dumps({**facts, "giver": 7}),
                 "j:dana": head + b"\nnot json",
+                "l:dana": b"9999999999999 dana\n" + orjson.dumps({**facts, "giver": "lara"}),
+                "lara:dana": b"9999999999999 dana\n" + orjson.dumps({**facts, "giver": "lara"}),
                 "k:dana": head + b"\n" + orjson.dumps({**facts, "giver": "k", "until": "soon"}),
             }
             await raw(room, "delegations", **damaged)

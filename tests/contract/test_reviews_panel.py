@@ -146,6 +146,60 @@ def test_without_enough_critics_people_have_it_at_once(valkey: Valkey) -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_over_before_its_critics_are_called_ends_and_keeps_nobody_waiting(
+    valkey: Valkey,
+) -> None:
+    async def scenario() -> None:
+        async with a_room(valkey) as room:
+            closes_at = room.clock.now() + timedelta(seconds=300)
+            panel = Panel(rule=PanelRule.MAJORITY, needed=2, closes_at=closes_at)
+            soon = room.clock.now() + timedelta(seconds=1)
+            for number in range(2, 12):
+                await room.open(number, state=State.DELIBERATING, panel=panel, expires_at=soon)
+            await room.open(1, expires_at=soon + timedelta(seconds=1))
+            room.clock.forward(3600)
+            while await room.reviews.tick(room.tenant, 4):
+                pass
+            for number in range(1, 12):
+                assert (await room.find(f"r{number}")).state is State.EXPIRED
+            assert await room.held() == set()
+            await room.is_sound()
+
+    asyncio.run(scenario())
+
+
+def test_a_step_that_is_refused_does_not_stand_before_the_others(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_room(valkey) as room:
+            # Approved, and let go already: only its release may end it, however late it is.
+            await room.open(1, expires_at=room.clock.now() + timedelta(seconds=1))
+            await room.vote("r1")
+            await room.let_go("r1")
+            await room.open(2, expires_at=room.clock.now() + timedelta(seconds=2))
+            room.clock.forward(10)
+            for _ in range(3):
+                await room.reviews.tick(room.tenant, 1)
+            assert (await room.find("r1")).state is State.APPROVED
+            assert (await room.find("r2")).state is State.EXPIRED
+
+    asyncio.run(scenario())
+
+
+def test_a_critic_who_saw_the_version_before_the_call_is_heard(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_room(valkey) as room:
+            await seated(room, **WEIGHTS)
+            await deliberating(room)
+            event = Opined(by=a_person("carl", "critic"), choice=Choice.APPROVE, reason="yes")
+            advance = room.reviews.advance
+            other = advance(room.tenant, "r1", event, by="carl", versions=frozenset({7}))
+            assert await refusal(other) == ("review.version_mismatch", 412)
+            moved = await advance(room.tenant, "r1", event, by="carl", versions=frozenset({1}))
+            assert moved.review.version == 3
+
+    asyncio.run(scenario())
+
+
 def test_who_is_no_critic_of_the_tenant_is_not_heard(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_room(valkey) as room:

@@ -273,6 +273,8 @@ def test_a_review_that_follows_is_no_precedent_and_says_what_it_thought_of_the_g
             (one,) = await found(room, room.review(9))
             assert one.review == gone
             assert one.afterwards == after
+            await room.claim(after.review_id)
+            assert await room.places("same:") == set()
             rejected = (await room.vote(after.review_id, Choice.REJECT)).review
             (one,) = await found(room, room.review(9))
             assert one.afterwards == rejected

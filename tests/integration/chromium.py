@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ ARGS: Final = (
     "--disable-sync",
 )
 PATIENCE_MS: Final = 30_000
+SCREENSHOTS: Final = os.environ.get("ACGS_SCREENSHOTS")
 
 needs_chromium: Final = pytest.mark.skipif(
     not Path(CHROMIUM).exists(), reason="no Chromium here: apt-get install chromium"
@@ -74,3 +76,9 @@ def require_accessible(page: Page) -> None:
         found = Axe().run(page)
         assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
     page.emulate_media(color_scheme="light")
+
+
+def picture(page: Page, name: str) -> None:
+    """Take a picture of the page for the documents, if somebody wants them taken again."""
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"console-{name}.png")

@@ -257,6 +257,20 @@ def test_the_events_of_the_queue_go_on_behind_the_last_one_seen(tenant: Tenant) 
     assert len(set(seen)) == 2
 
 
+def test_who_signs_out_everywhere_follows_nothing_any_more(tenant: Tenant) -> None:
+    rita, elsewhere = signed_in(tenant), signed_in(tenant)
+    with elsewhere.stream("GET", "/console/stream") as answer:
+        lines = answer.iter_lines()
+        next(line for line in lines if line.startswith("id: "))
+        gone = rita.post(
+            "/console/sign-out-everywhere", data=form(read(rita, "/console/agents"), "sign-out")
+        )
+        assert gone.status_code == httpx.codes.SEE_OTHER
+        held(tenant)
+        assert [line for line in lines if line.startswith("data: ")] == []  # and it ends
+    assert "your session has ended" in read(elsewhere, "/console/", 401)
+
+
 def test_the_command_prints_a_link_that_works_once(tenant: Tenant) -> None:
     with httpx.Client(base_url=tenant.bus.url) as client:
         assert client.post("/console/tickets").status_code == httpx.codes.UNAUTHORIZED

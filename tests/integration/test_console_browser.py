@@ -5,20 +5,22 @@ Set ACGS_SCREENSHOTS to a folder to have the pictures of the README taken again.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 import pytest
-from integration.chromium import launched, needs_chromium, require_accessible, visiting
+from integration.chromium import (
+    SCREENSHOTS,
+    launched,
+    needs_chromium,
+    picture,
+    require_accessible,
+    visiting,
+)
 from integration.console_visitor import DELETE, held, link
 from integration.doorstep import Tenant
 from playwright.sync_api import Browser, Page, Route, expect
 from running import RunningBus
-
-SCREENSHOTS: Final = os.environ.get("ACGS_SCREENSHOTS")
 
 pytestmark = [pytest.mark.timeout(300), needs_chromium]
 
@@ -48,11 +50,6 @@ def enter(page: Page, tenant: Tenant, name: str, *roles: str) -> None:
     page.goto(link(tenant, name, *(roles or ("reviewer", "auditor"))))
     expect(page).to_have_url(f"{tenant.bus.url}/console/")
     expect(page.locator("#live")).to_have_text("Live")
-
-
-def picture(page: Page, name: str) -> None:
-    if SCREENSHOTS:
-        page.screenshot(path=Path(SCREENSHOTS) / f"console-{name}.png")
 
 
 def test_a_held_call_is_decided_by_keyboard_and_its_proof_turns_green(
@@ -222,7 +219,7 @@ def test_the_other_pages_are_accessible_too(page: Page, tenant: Tenant) -> None:
         page.goto(f"{tenant.bus.url}/console/{path}")
         expect(page.locator("h1")).to_have_text(path.capitalize())
         require_accessible(page)
-    page.goto(f"{tenant.bus.url}/console/decisions?words=crm+{review_id[:8]}")
+    page.goto(f"{tenant.bus.url}/console/decisions?words=crm+{review_id[:18]}")
     expect(page.locator("a.open")).to_have_count(1)
     expect(page.locator("#looked")).to_contain_text("that is all of them")
     require_accessible(page)

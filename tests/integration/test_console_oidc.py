@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from integration.chromium import launched, needs_chromium, require_accessible, visiting
+from integration.chromium import launched, needs_chromium, picture, require_accessible, visiting
 from integration.console_visitor import DELETE, form
 from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, serving
 from playwright.sync_api import expect
@@ -108,6 +108,7 @@ def test_a_browser_signs_in_across_two_sites_and_goes_on_where_it_was(place: Pla
         page.goto(url)
         expect(page.locator("h1")).to_have_text("Sign in")
         require_accessible(page)
+        picture(page, "sign-in")
         page.locator("#provider").click()
         expect(page).to_have_title("Sign in")
         assert page.url.startswith(place.provider.url)
@@ -121,6 +122,7 @@ def test_a_browser_signs_in_across_two_sites_and_goes_on_where_it_was(place: Pla
         assert "code=" not in page.url
         page.goto(f"{place.bus.url}/console/sessions")
         require_accessible(page)
+        picture(page, "sessions")
         page.get_by_role("button", name="Sign out everywhere").click()
         expect(page.locator("h1")).to_have_text("Sign in")
         page.goto(url)

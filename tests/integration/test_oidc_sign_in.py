@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +15,11 @@ from console_house import BASE, House, csrf_of, told
 from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, serving
 from token_builders import GONE, a_signer
 
+from cluster.breaker.circuit import Circuit, CircuitBreakerConfig
+from cluster.breaker.guard import guard
 from cluster.breaker.registry import get_circuit_breaker_registry
+from cluster.identity import oidc
+from cluster.identity.discovery import ProviderError
 from cluster.settings import Environment
 from policies.controls import Kill, KillScope
 from serve_app.console.pages import COOKIE
@@ -250,6 +256,8 @@ def test_a_sign_in_that_took_too_long_is_over(tmp_path: Path) -> None:
         ({"access_claims": {"iss": "http://evil.example"}}, "oidc.token_refused"),
         ({"access_claims": {"tenant": GONE}}, "oidc.token_refused"),
         ({"access_claims": {"exp": 1}}, "oidc.token_refused"),
+        ({"access_claims": {"roles": ["janitor"]}}, "oidc.nothing_allowed"),
+        ({"access_claims": {"scope": "openid profile"}}, "oidc.nothing_allowed"),
     ],
 )
 def test_a_lie_signs_nobody_in(tmp_path: Path, lie: dict[str, Any], code: str) -> None:
@@ -346,6 +354,90 @@ def test_a_provider_that_is_down_is_said_so_before_and_behind(tmp_path: Path, st
         back = await sent_back(client, provider)
         provider.lies.status = status
         await refused(client, back, 503, code="oidc.provider_down")
+
+    tell(tmp_path, story)
+
+
+def test_nobody_is_followed_to_another_address(tmp_path: Path) -> None:
+    async def story(_: House, client: httpx.AsyncClient, provider: Provider) -> None:
+        provider.lies.moved = True
+        await refused(client, GO, 503, code="oidc.provider_down")
+        provider.lies.moved = False
+        back = await sent_back(client, provider)
+        provider.lies.moved = True
+        await refused(client, back, 503, code="oidc.provider_down")
+        assert provider.redeemed == []  # the code and the secret stayed with whom they are for
+
+    tell(tmp_path, story)
+
+
+def a_bus(provider: Provider, clock: FakeClock, circuit: Circuit) -> oidc.Provider:
+    """The provider as a bus sees it, with little patience and a circuit of its own."""
+    client = oidc.Client(
+        issuer=provider.url,
+        client_id=CLIENT_ID,
+        secret=CLIENT_SECRET,
+        scopes="openid",
+        redirect_uri=f"{BASE}{BACK}",
+        leeway_s=0,
+    )
+    return oidc.Provider(
+        client, clock=clock, guard=lambda _, call: guard(circuit, call), deadline_s=0.2
+    )
+
+
+def test_a_provider_that_hangs_keeps_everybody_waiting_once_and_opens_its_circuit() -> None:
+    clock, circuit = FakeClock(), Circuit("oidc-test", CircuitBreakerConfig(fail_max=2))
+    attempt = oidc.Attempt(state="s", nonce="n", verifier="v")
+
+    async def story(provider: Provider) -> None:
+        provider.lies.held = threading.Event()
+        bus = a_bus(provider, clock, circuit)
+        try:
+            for asked in (1, 2):
+                came = await asyncio.gather(
+                    *(bus.address(attempt) for _ in range(20)), return_exceptions=True
+                )
+                assert {str(each) for each in came} == {
+                    "your identity provider cannot sign you in now: it did not answer within 0.2 s"
+                }
+                assert len(provider.paths) == asked
+            with pytest.raises(ProviderError, match="it failed too often"):
+                await bus.address(attempt)
+        finally:
+            provider.lies.held.set()
+            await bus.close()
+
+    with serving(clock.now) as provider:
+        asyncio.run(story(provider))
+
+
+def test_what_a_provider_says_about_itself_is_asked_again_after_a_while() -> None:
+    clock, circuit = FakeClock(), Circuit("oidc-test", CircuitBreakerConfig())
+    attempt = oidc.Attempt(state="s", nonce="n", verifier="v")
+
+    async def story(provider: Provider) -> None:
+        bus = a_bus(provider, clock, circuit)
+        for number, seconds in enumerate((0, oidc.METADATA_S - 1, 1, oidc.METADATA_S)):
+            clock.forward(seconds)
+            provider.lies.discovery = {"authorization_endpoint": f"{provider.url}/at-{number}"}
+            said.append((await bus.address(attempt)).partition("?")[0].rpartition("-")[2])
+        await bus.close()
+
+    said: list[str] = []
+    with serving(clock.now) as provider:
+        asyncio.run(story(provider))
+    assert said == ["0", "0", "2", "3"]
+
+
+def test_keys_that_moved_are_found_where_they_are_now(tmp_path: Path) -> None:
+    async def story(house: House, client: httpx.AsyncClient, provider: Provider) -> None:
+        for number in range(4):
+            provider.lies.discovery = {"jwks_uri": f"{provider.url}/moved/keys?{number}"}
+            answer = await client.get(await sent_back(client, provider))
+            assert answer.status_code == httpx.codes.OK, answer.text
+            house.clock.forward(oidc.METADATA_S)
+        assert sum(path.startswith("/moved/keys?") for path in provider.paths) == 4
 
     tell(tmp_path, story)
 

@@ -230,12 +230,20 @@ def test_a_request_body_is_described_wherever_one_is_read(document: dict[str, An
         "approveReview",
         "rejectReview",
         "abstainFromReview",
+        "rejectSameReviews",
+        "approveSameReviews",
+        "seatCritic",
+        "planShift",
+        "opineOnReview",
+        "delegate",
+        "breakGlass",
         "escalateReview",
         "cancelReview",
         "consumeReview",
         "kill",
         "release",
         "revoke",
+        "slackCallback",
     }
 
 

@@ -82,6 +82,9 @@ OWNERS: Final = (
     ("rita", "boss"),  # the same token subject, and once it says who answers for it
     ("ritabot", "rita"),
     ("helper", "olga"),  # of the house of the agent that asked
+    ("cora", "carl"),  # critics of one house
+    ("cleo", "boss"),
+    ("carl", "boss"),
     ("minion", "writer"),
     ("writer", "carol"),
     ("olga", "carol"),
@@ -156,7 +159,7 @@ def _events() -> Iterator[tuple[Event, int]]:
         yield Escalated(by=person, reason="more eyes"), 2
         yield Cancelled(by=person, reason="no need"), 2 if person.name == "writer" else 1
         is_admin = "tenant_admin" in person.roles
-        yield GlassBroken(by=person, reason="it burns", digest=None), 4 if is_admin else 1
+        yield GlassBroken(by=person, reason="it burns", digest=None), 12 if is_admin else 1
         if "critic" in person.roles or person.name == "rita":
             for choice in Choice:
                 yield Opined(by=person, choice=choice, reason="so it is", digest=DIGEST), 12
@@ -296,7 +299,9 @@ def may_opine(review: Review, event: Opined, now: datetime) -> bool:
         and {critic.name, critic.owner}.isdisjoint(HOUSE)
         and "critic" in critic.roles
         and critic.name in {seat.agent for seat in panel.seats or ()}
-        and critic.name not in {opinion.by for opinion in panel.opinions}
+        and {critic.name, critic.owner}.isdisjoint(
+            name for one in panel.opinions for name in (one.by, one.answers)
+        )
     )
 
 
@@ -465,7 +470,8 @@ def check_panel(before: Review, after: Review) -> None:
         assert after.state is (State.PENDING if too_few else State.DELIBERATING)
         return
     assert after.panel.seats == before.panel.seats, "others were called"
-    assert len({opinion.by for opinion in by_now}) == len(by_now), "a critic counted twice"
+    houses = [name for one in by_now for name in {one.by, one.answers}]
+    assert len(set(houses)) == len(houses), "a house of critics counted twice"
     weights = {seat.agent: seat.weight for seat in after.panel.seats or ()}
     assert all(weights[opinion.by] == opinion.weight for opinion in by_now), "another weight"
     ends = {

@@ -133,6 +133,11 @@ def test_what_stops_a_round_is_told_and_the_next_one_begins_there(error: Governa
     assert left[0] == votes.outcomes[-1].review_id
 
 
+def test_what_stops_the_last_vote_of_a_round_leaves_it_to_the_next() -> None:
+    votes = Box(["r1", "r2"], {"r2": DOWN}).cast()
+    assert (votes.is_more, votes.next_cursor) == (True, "r1")
+
+
 def test_where_not_even_the_first_vote_can_be_taken_the_whole_call_fails() -> None:
     with pytest.raises(DependencyError):
         Box(["r1", "r2"], {"r1": DOWN}).cast()

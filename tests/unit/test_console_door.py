@@ -306,7 +306,9 @@ def test_the_api_masks_as_the_page_does_and_reveals_on_record(tmp_path: Path) ->
         for no in ("false", "0"):
             answer = await client.get(path, headers=bearer, params={"reveal": no})
             assert answer.json() == masked
-        shown = (await client.get(path, headers=bearer, params={"reveal": "true"})).json()
+        answer = await client.get(path, headers=bearer, params={"reveal": "true"})
+        assert answer.headers["cache-control"] == "no-store"
+        shown = answer.json()
         assert shown["message"]["content"] == house.content
         assert (shown["masked"], shown["revealed"]) == (["email"], True)
         assert len(house.revealed) == 1

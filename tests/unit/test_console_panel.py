@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from policies.panel import Choice, Panel, PanelRule, Seat
-from policies.review import Convened, GlassBroken, Opined, Review, State, TimePassed
+from policies.review import Claimed, Convened, GlassBroken, Opined, Review, State, TimePassed
 from policies.reviewing import advance
 from serve_app.console import panel as pages
 from serve_app.console import sheet
@@ -25,8 +25,8 @@ CALLED = advance(UNCALLED, Convened(critics=SEATS), now=NOW)
 CARL = Opined(by=a_person("carl", "critic"), choice=Choice.APPROVE, reason="it is true")
 
 
-def stands(review: Review) -> str:
-    critics = pages.critics(review, now=NOW)
+def stands(review: Review, *, seconds: float = 0) -> str:
+    critics = pages.critics(review, now=NOW + timedelta(seconds=seconds))
     assert critics is not None
     return critics.stands
 
@@ -38,7 +38,9 @@ def test_where_a_panel_stands_is_said_in_words() -> None:
     assert stands(alone) == "There were too few of them, so people decide."
     heard = advance(CALLED, CARL, now=NOW)
     late = advance(heard, TimePassed(), now=CLOSES)
-    assert stands(late) == "They came to no decision in time."
+    assert stands(late, seconds=300) == "They came to no decision in time."
+    claimed = advance(heard, Claimed(by=a_person(), seconds=60), now=NOW)
+    assert stands(claimed) == "People took it over."
     other = replace(CARL, by=a_person("cleo", "critic"))
     split = advance(heard, replace(other, choice=Choice.ABSTAIN), now=NOW)
     assert stands(split) == "They could not decide it, so people do."

@@ -106,6 +106,14 @@ def test_what_went_through_says_so_and_satisfies_no_quorum() -> None:
     assert [reason.code for reason in decision.reasons] == ["review.glass_broken"]
 
 
+def test_a_law_that_wants_more_people_for_it_by_now_wins() -> None:
+    today = a_decision(effect=Effect.REVIEW)
+    for glass in (replace(LAW.glass, needed=3), replace(LAW.glass, roles=("reviewer",))):
+        decision = released(today, BROKEN, replace(LAW, glass=glass))
+        assert decision.effect is Effect.DENY
+        assert [reason.code for reason in decision.reasons] == ["review.quorum_raised"]
+
+
 def test_broken_glass_lifts_no_denial() -> None:
     decision = released(a_decision(effect=Effect.DENY), BROKEN, LAW)
     assert decision.effect is Effect.DENY

@@ -17,6 +17,7 @@ from policies.notification import (
     OPENED,
     RETRY_MAX_S,
     STEPS,
+    TEST,
     TEXT_MAX,
     WAITING,
     Happening,
@@ -276,5 +277,8 @@ def test_words_say_what_happened() -> None:
         "Approved and done - writer: file.delete",
         "Expired - writer: file.delete",
     ]
+    test = replace(a_notification(), step=TEST)
+    assert headline(test) == "A test of the channel hook: nothing waits for you"
+    assert facts(test) == (("Sent for", "acme"),)
     labels = [label for label, _ in facts(a_notification(a_happening(), review))]
     assert labels == ["Agent", "Wants", "Impact", "Needs", "Until"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +156,16 @@ def test_after_signing_in_one_goes_on_where_one_wanted_to(path: str) -> None:
 )
 def test_signing_in_leads_nowhere_else(path: str) -> None:
     assert safe_path(path) == "/console/"
+
+
+def test_the_document_of_the_console_names_every_code() -> None:
+    root = Path(__file__).resolve().parents[2]
+    sources = [*(root / "cluster/identity").glob("*.py"), root / "serve_app/console/oidc.py"]
+    raised = {
+        code for path in sources for code in re.findall(r'"(oidc\.[a-z_]+)"', path.read_text())
+    }
+    events = {"oidc.failed", "oidc.refused"}  # what the log says happened
+    listed = re.findall(
+        r"^\| `(oidc\.[a-z_]+)` \| \d", (root / "docs/console.md").read_text(), re.MULTILINE
+    )
+    assert sorted(listed) == sorted(raised - events)

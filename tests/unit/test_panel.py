@@ -203,6 +203,10 @@ def test_only_who_was_called_is_heard_and_only_on_what_it_was_shown(
 def test_a_critic_speaks_once_and_in_time() -> None:
     heard = advance(CALLED, critic("carl"), now=SOON)
     assert refused(heard, critic("carl")) == ("review.already_voted", 409)
+    # Nor by the word of another agent of the same owner: a house speaks once.
+    owned = advance(CALLED, critic("carl", owner="boss"), now=SOON)
+    assert refused(owned, critic("cleo", owner="boss")) == ("review.already_voted", 409)
+    assert refused(owned, critic("cora", owner="carl")) == ("review.already_voted", 409)
     assert refused(heard, critic("cleo"), 300) == ("review.panel_closed", 409)
     assert refused(HELD, critic("carl")) == ("review.not_called", 403)
 

@@ -173,6 +173,11 @@ def test_another_name_or_type_is_another_shape(args: Mapping[str, object]) -> No
     assert argument_shape(args) != SHAPE
 
 
+def test_what_is_no_json_has_a_type_of_its_own() -> None:
+    assert argument_shape({"at": NOW}) == argument_shape({"at": object()})
+    assert argument_shape({"at": NOW}) != argument_shape({"at": "now"})
+
+
 def test_nothing_has_no_shape() -> None:
     assert argument_shape({}) == ""
 
@@ -212,7 +217,7 @@ def test_of_what_is_too_deep_it_only_says_that_there_is_more() -> None:
     assert argument_shape(nested(DEPTH_MAX, 1)) != argument_shape(nested(DEPTH_MAX, "x"))
     deep = argument_shape(nested(DEPTH_MAX + 1, 1))
     assert deep == argument_shape(nested(100_000, "x"))
-    assert deep != argument_shape(nested(DEPTH_MAX, 1))
+    assert deep != argument_shape(nested(DEPTH_MAX, {}))
 
 
 def test_of_what_is_behind_too_much_it_only_says_that_there_is_more() -> None:
@@ -220,6 +225,7 @@ def test_of_what_is_behind_too_much_it_only_says_that_there_is_more() -> None:
     more = argument_shape({**full, "z1": 1})
     assert argument_shape(full) != more
     assert argument_shape({**full, "z2": "x", "z3": []}) == more
+    assert argument_shape({"z4": [], **dict(reversed(full.items()))}) == more
     assert argument_shape({"rows": list(range(100_000))}) == argument_shape(
         {"rows": list(range(NODES_MAX))}
     )
