@@ -32,6 +32,7 @@ RECORDED: Final = frozenset(
         "callback.unknown_person",
         "constitution.mismatch",
         "control.killed",
+        "critic.self_seated",
         "message.expired",
         "message.id_reused",
         "review.already_voted",

@@ -77,7 +77,7 @@ def before(precedent: Precedent, *, now: datetime) -> Before:
     )
 
 
-async def befores(request: Request, who: Visitor, review: Review) -> list[Before]:
+async def precedents(request: Request, who: Visitor, review: Review) -> list[Before]:
     """Return what the page says of how it went before."""
     here = services(request)
     found = await here.desk.precedents(who.principal, review.review_id, limit=SHOWN)

@@ -222,7 +222,7 @@ async def _page(
         },
         critics=panel.critics(review, now=now),
         may_break_glass=panel.may_break_glass(review, who.principal, person, now=now),
-        befores=await alike.befores(request, who, review),
+        precedents=await alike.precedents(request, who, review),
         kept_days=alike.KEPT_DAYS,
         others=await alike.others(request, who, review),
         outcome=_outcome(request, review),

@@ -258,6 +258,7 @@ def test_registered_agents_are_seated_and_unseated(tenant: Tenant) -> None:
         done(boss.put(f"/v1/critics/{agent}", json={"weight": 3}))
     problem(person(tenant).put("/v1/critics/carl", json={"weight": 9}), 403, "auth.scope_missing")
     problem(boss.put("/v1/critics/carl", json={"weight": 0}), 422, "request.invalid")
+    problem(boss.put("/v1/critics/adam", json={"weight": 9}), 403, "critic.self_seated")
     assert done(boss.put("/v1/critics/carl", json={"weight": 7}))["weight"] == 7
     assert boss.delete("/v1/agents/cleo").status_code == httpx.codes.NO_CONTENT
     assert done(person(tenant).get("/v1/critics")) == {
@@ -270,6 +271,8 @@ def test_registered_agents_are_seated_and_unseated(tenant: Tenant) -> None:
     problem(boss.delete("/v1/critics/cleo"), 404, "critic.unknown")
     notes = [note["change"] for note in on_record(tenant, "authority")]
     assert notes == ["seat", "seat", "seat", "unseat"]
+    codes = [refusal["code"] for refusal in on_record(tenant, "refusal")]
+    assert sorted(codes) == ["agent.unknown", "auth.scope_missing", "critic.self_seated"]
 
 
 # -- pages ----------------------------------------------------------------------------------------

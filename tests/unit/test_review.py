@@ -180,11 +180,11 @@ def test_a_review_is_open_or_approved_or_ended() -> None:
 def test_every_line_of_the_table_can_happen_and_is_one_version_each(
     state: State, step: Step, to: frozenset[State]
 ) -> None:
-    befores = HEARD.get((state, step), [BY_STATE[state]] * len(EVENTS[step]))
-    for_each = list(zip(befores, EVENTS[step], strict=True))
+    earlier = HEARD.get((state, step), [BY_STATE[state]] * len(EVENTS[step]))
+    for_each = list(zip(earlier, EVENTS[step], strict=True))
     moved = [advance(before, event, now=now) for before, (event, now) in for_each]
     assert {review.state for review in moved} == to
-    assert [one.version + 1 for one in befores] == [review.version for review in moved]
+    assert [one.version + 1 for one in earlier] == [review.version for review in moved]
 
 
 @pytest.mark.parametrize("state", sorted(ENDED))
