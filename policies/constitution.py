@@ -77,6 +77,10 @@ class Constitution:
     settlement: Mapping[str, object]
     reviews: Mapping[str, object]
 
+    def principle_of(self, rule: str) -> Principle | None:
+        """Return the principle that this rule enforces; None for what is no rule of the policy."""
+        return next((one for one in self.principles if rule in one.enforced_by), None)
+
     @classmethod
     def from_mapping(
         cls,

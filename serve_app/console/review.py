@@ -210,6 +210,7 @@ async def _page(
         content=await _content(request, who, review, reveals=reveals),
         reveals=reveals,
         bars=sheet.bars(review),
+        principle_of=services(request).law.constitution.principle_of,
         happenings=sheet.happenings(review),
         hindrance=sheet.hindrance(review, who.principal, person, now=now),
         stead=sheet.stead(review, person, now=now),

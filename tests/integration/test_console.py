@@ -69,6 +69,7 @@ def test_a_held_call_is_approved_by_a_plain_form(tenant: Tenant) -> None:
     assert f"/console/reviews/{review_id}" in read(rita, "/console/")
     page = read(rita, f"/console/reviews/{review_id}")
     assert "reports/q1.md" in page
+    assert "What cannot be undone, what moves much" in page  # the principle behind the rule
     answer = vote(rita, review_id, "approve", page=page)
     assert (answer.status_code, answer.headers["location"]) == (
         303,

@@ -51,6 +51,14 @@ def test_every_rule_is_named_by_one_principle_and_every_name_is_a_rule() -> None
     assert sorted(named) == sorted(RULES)
 
 
+def test_a_rule_leads_to_the_principle_that_it_enforces() -> None:
+    constitution = read(DOCUMENT)
+    for principle in constitution.principles:
+        for rule in principle.enforced_by:
+            assert constitution.principle_of(rule) is principle
+    assert constitution.principle_of("settlement.impact") is None
+
+
 def test_its_sections_are_read_by_those_who_weigh_and_settle() -> None:
     constitution = read(DOCUMENT)
     impact = ImpactTable.from_mapping(constitution.impact)
