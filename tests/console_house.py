@@ -17,6 +17,7 @@ from actors.reviews.client import Page as ReviewPage
 from cluster.identity.devkeys import mint_token
 from cluster.identity.oidc import open_provider
 from cluster.identity.verifier import open_verifier
+from cluster.law import load_constitution
 from cluster.settings import Environment, Settings
 from cluster.store.client import Call
 from policies.controls import Controls
@@ -127,7 +128,7 @@ class House:
             mailboxes=self,
             desk=self,
             recorder=self,
-            law=SimpleNamespace(reviews=a_review_law()),
+            law=SimpleNamespace(reviews=a_review_law(), constitution=load_constitution()),
         )
         self.app = FastAPI(openapi_url=None)
         self.app.state.services = self.services

@@ -43,6 +43,7 @@ class Reply:
     body: bytes = b"{}"
     headers: Mapping[str, str] = field(default_factory=dict)
     after: threading.Event | None = None
+    endless: bool = False  # the body comes again and again, until nobody reads it
 
 
 Answering = Callable[[Heard], Reply]
@@ -90,9 +91,12 @@ class Receiver:
                     self.send_response(reply.status)
                     for name, value in reply.headers.items():
                         self.send_header(name, value)
-                    self.send_header("content-length", str(len(reply.body)))
+                    if not reply.endless:
+                        self.send_header("content-length", str(len(reply.body)))
                     self.end_headers()
                     self.wfile.write(reply.body)
+                    while reply.endless:
+                        self.wfile.write(reply.body)
 
             def log_message(self, *_: object) -> None:
                 pass

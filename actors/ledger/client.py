@@ -189,17 +189,30 @@ class LedgerRecorder:
         `request_digest` is None when it was refused before its body was read.
         """
         facts = {"code": code, "message_id": message_id, "request_digest": request_digest}
-        return await self._testimony(principal, entry.Kind.REFUSAL, facts)
+        return await self._note(
+            principal.tenant, entry.Kind.REFUSAL, {**self._who(principal), **facts}
+        )
 
     async def reveal(
         self, principal: Principal, *, review_id: str, action_digest: str, masked: Sequence[str]
     ) -> Receipt:
         """Record that somebody is about to see, unmasked, what a review holds; never what it is.
 
-        `masked` are the detectors of what is shown. Show nothing before this has returned.
+        `masked` are the detectors of what is shown. Show nothing before this has returned. Raises
+        DependencyError when this tenant's log has stopped or is too far behind.
         """
         facts = {"review_id": review_id, "action_digest": action_digest, "masked": list(masked)}
-        return await self._testimony(principal, entry.Kind.REVEAL, facts)
+        tenant, kind = principal.tenant, entry.Kind.REVEAL
+        await self._introduce(tenant)
+        body = entry.other_body(kind, {kind.value: {**self._who(principal), **facts}})
+        call = wal.note_before_call(tenant, body, wal_key=self._secrets.wal_key)
+        match await self._group.run(call):
+            case bytes() as entry_id:
+                return self._receipt(tenant, body, entry_id.decode())
+            case [3, bytes() as reason]:
+                raise DependencyError("ledger", reason.decode())
+            case other:
+                raise StoreUnavailableError(f"the store answered a record with {other!r:.80}")
 
     async def erase(self, tenant: str, subject: str, *, by: Principal, reason: str) -> Receipt:
         """Delete the key of the subject's evidence, and record that, in one step.
@@ -237,17 +250,14 @@ class LedgerRecorder:
             await self._store.execute("SADD", keys.TENANTS, tenant)
             self._tenants.add(tenant)
 
-    async def _testimony(
-        self, principal: Principal, kind: entry.Kind, facts: Mapping[str, object]
-    ) -> Receipt:
-        """Record what a verified caller did, or was refused, now."""
-        who = {
+    def _who(self, principal: Principal) -> dict[str, object]:
+        """Return what an entry says of a verified caller, and when."""
+        return {
             "tenant": principal.tenant,
             "agent": principal.agent,
             "roles": sorted(principal.roles),
             "at": entry.timestamp(self._clock.now()),
         }
-        return await self._note(principal.tenant, kind, {**who, **facts})
 
     async def _note(
         self, tenant: str, kind: entry.Kind, facts: Mapping[str, object], *, forget: str = ""

@@ -158,6 +158,26 @@ return redis.call('XADD', KEYS[1], '*', 'b', ARGV[1], 'm', ARGV[2])
 """)
 
 
+# What comes before something is done must not wait behind a log that has stopped.
+_NOTE_BEFORE: Final = Script("""
+local halted = redis.call('GET', KEYS[2])
+if halted then return {3, halted} end
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then
+  return {3, 'the sequencer is too far behind; see why it does not run'}
+end
+return redis.call('XADD', KEYS[1], '*', 'b', ARGV[1], 'm', ARGV[2])
+""")
+
+
+def note_before_call(tenant: str, body: bytes, *, wal_key: bytes) -> Call:
+    """Return the call that records an entry of another kind before what it is about is done.
+
+    It replies {3, reason} when the log takes no more, as a decision's does.
+    """
+    names = [keys.wal(tenant), keys.halted(tenant)]
+    return Call(_NOTE_BEFORE, names, [body, mac(wal_key, tenant, body), WAITING_MAX])
+
+
 def note_call(tenant: str, body: bytes, *, wal_key: bytes, forget: str = "") -> Call:
     """Return the call that records an entry of another kind.
 

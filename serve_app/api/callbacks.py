@@ -35,6 +35,14 @@ _BODY: Final[dict[str, Any]] = {
         },
     }
 }
+_MEANING: Final = {
+    400: "Signed by Slack, but no click that we know",
+    403: "Not signed by Slack, or not within the last five minutes",
+    404: "Nobody may decide in Slack here",
+    409: "Taken before",
+    413: "Over 256 KiB",
+    415: "Not application/x-www-form-urlencoded",
+}
 Signature = Annotated[str, Header(alias="X-Slack-Signature", max_length=256)]
 Timestamp = Annotated[str, Header(alias="X-Slack-Request-Timestamp", max_length=32)]
 
@@ -48,7 +56,11 @@ Timestamp = Annotated[str, Header(alias="X-Slack-Request-Timestamp", max_length=
             "description": "Taken: what Slack shows then, or nothing",
             "content": {"application/json": {"schema": {"type": "object"}}},
         },
-        **problems(400, 403, 404, 408, 409, 413, 415, 422, 503),
+        **problems(408, 422, 503),
+        **{
+            status: {**problem, "description": _MEANING[int(status)]}
+            for status, problem in problems(*_MEANING).items()
+        },
     },
     openapi_extra=_BODY,
 )

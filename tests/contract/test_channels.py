@@ -257,7 +257,7 @@ def test_who_takes_too_long_is_tried_again(receiver: Receiver) -> None:
 
 
 def test_of_a_long_answer_only_the_beginning_is_read(receiver: Receiver) -> None:
-    receiver.answering = lambda _: Reply(200, b"x" * (50 * ANSWER_BYTES_MAX))
+    receiver.answering = lambda _: Reply(200, b"x" * ANSWER_BYTES_MAX, endless=True)
     send(a_hook(receiver), a_notification())
 
 

@@ -13,7 +13,7 @@ from contract.mailbox_office import refusal
 from contract.reviews_room import Twice
 
 from actors.herald.client import Notifications
-from actors.herald.store import HeraldStore
+from actors.herald.store import HeraldStore, Job, Outcome
 from cluster.channels.channel import GiveUpError, RetryLaterError
 from cluster.store import keys
 from cluster.store.client import Store
@@ -219,9 +219,14 @@ def test_a_dead_channel_holds_up_no_other_and_its_circuit_opens(valkey: Valkey) 
             assert len(hall.ears["alive"].told) == 20
             assert calls[0] == 5  # then the circuit opened
             assert hall.senders["dead"]._circuit.state == "open"
+            tries: Any = await hall.room.store.execute(
+                "HVALS", keys.herald(hall.room.tenant, "tries:dead")
+            )
+            assert sorted(map(int, tries)) == [0] * 3 + [1] * 5  # who waits for it loses nothing
             for _ in range(10):
                 await hall.turn()
             assert calls[0] == 5
+            assert hall.senders["dead"].counts.postponed == 3
             hall.room.clock.forward(31)
             await hall.turn()
             assert calls[0] == 6  # one trial, and it is left alone again
@@ -510,6 +515,58 @@ def test_two_heralds_at_the_same_time_tell_everything_once(valkey: Valkey) -> No
     asyncio.run(scenario())
 
 
+def test_a_herald_that_is_behind_another_queues_nothing_again(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_hall(valkey) as hall:
+            slow = a_herald(hall.room, {"hook": a_plan()})
+            enqueue, was_overtaken = slow.store.enqueue, False
+
+            async def is_overtaken(*args: Any, **how: Any) -> Any:
+                nonlocal was_overtaken
+                if args[2] and not was_overtaken:
+                    was_overtaken = True
+                    await hall.room.open(2)
+                    await hall.turn()
+                return await enqueue(*args, **how)
+
+            slow.store.enqueue = is_overtaken  # type: ignore[method-assign]
+            await hall.room.open(1)
+            await slow.turn()
+            await slow.turn()
+            await hall.turn()
+            assert hall.ears["hook"].heard() == [("r1", "open", 1), ("r2", "open", 1)]
+            assert slow.ears["hook"].heard() == []
+
+    asyncio.run(scenario())
+
+
+def test_who_comes_back_after_its_lease_settles_nothing_any_more(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_hall(valkey) as hall:
+            await hall.room.open(1)
+            await hall.feed.serve(hall.room.tenant)
+            shelf, tenant = hall.store, hall.room.tenant
+
+            async def take(now_ms: int) -> Job:
+                _, (job,) = await shelf.take(
+                    [tenant], "hook", at_most=4, lease_ms=1000, now_ms=now_ms
+                )
+                return job
+
+            now_ms = int(hall.room.clock.now().timestamp() * 1000)
+            first = await take(now_ms)
+            second = await take(now_ms + 1000)
+            assert (first.attempt, second.attempt) == (1, 2)
+            for word in ("dead", "retry", "postpone", "done"):
+                late = await shelf.settle(first, "hook", Outcome(word), now_ms=now_ms + 1001)
+                assert late is None
+            assert await hall.waiting("hook") == 1
+            assert await shelf.settle(second, "hook", Outcome("done"), now_ms=now_ms + 1002) == 0
+            assert await hall.waiting("hook") == 0
+
+    asyncio.run(scenario())
+
+
 # -- gaps -----------------------------------------------------------------------------------------
 
 
@@ -540,6 +597,29 @@ def test_after_a_gap_what_is_open_is_told_and_the_end_of_what_was_told(valkey: V
             await hall.turn()
             assert ear.heard()[-1] == ("r5", "open", 1)
             assert hall.feed.counts.gaps == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_still_is_not_queued_again_after_a_gap(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_hall(valkey) as hall:
+            ear = hall.ears["hook"]
+            ear.answering = failing(1, later())
+            await hall.room.open(1)
+            await hall.turn()
+            await hall.room.claim("r1")
+            await hall.room.open(2)
+            events = keys.reviews(hall.room.tenant, "events")
+            await hall.room.store.execute("XTRIM", events, "MAXLEN", 1)
+            await hall.turn()
+            assert hall.feed.counts.gaps == 1
+            await hall.room.vote("r1", Choice.REJECT)
+            await until_settled(hall)
+            assert [each for each in ear.heard() if each[0] == "r1"] == [
+                ("r1", "open", 1),
+                ("r1", "vote", 3),
+            ]
 
     asyncio.run(scenario())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.ledger import entry
+from actors.ledger import entry, wal
 from actors.ledger.client import LedgerRecorder
 from actors.ledger.entry import open_entry
 from actors.ledger.errors import TamperedError, WalRecordError
@@ -281,6 +281,29 @@ def test_a_reveal_is_an_entry_that_says_who_saw_what_kind_of_thing_and_never_wha
             assert found.body["reveal"].keys() - {"at"} == {
                 *("tenant", "agent", "roles", "review_id", "action_digest", "masked")
             }
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_revealed_while_the_log_is_halted_or_too_far_behind(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = valkey.tenant()
+
+    async def scenario() -> None:
+        async with valkey.store() as store:
+            recorder, rita = a_recorder(store), a_principal(tenant=tenant, agent="rita")
+            seen = {"review_id": "r-1", "action_digest": "sha256:00", "masked": ("email",)}
+            await store.execute("SET", keys.halted(tenant), "a fork")
+            with pytest.raises(DependencyError, match="a fork"):
+                await recorder.reveal(rita, **seen)
+            await store.execute("DEL", keys.halted(tenant))
+            assert await store.execute("XLEN", keys.wal(tenant)) == 0
+            await recorder.reveal(rita, **seen)
+            monkeypatch.setattr(wal, "WAITING_MAX", 1)
+            with pytest.raises(DependencyError, match="too far behind"):
+                await recorder.reveal(rita, **seen)
+            assert await store.execute("XLEN", keys.wal(tenant)) == 1
 
     asyncio.run(scenario())
 

@@ -46,6 +46,8 @@ PEOPLE: Final = {
     "U0OLGA": Person(name="olga", roles=frozenset({"reviewer"})),
     "U0ADMIN": Person(name="adam", roles=frozenset({"tenant_admin"})),
     "U0UMA": Person(name="uma", roles=frozenset({"reviewer"})),
+    "U0BOT": Person(name="olgas-bot", roles=frozenset({"reviewer"}), owner="olga"),
+    "U0AUDIT": Person(name="ada", roles=frozenset({"auditor"})),  # a file would be refused
 }
 
 
@@ -204,10 +206,14 @@ def test_who_asked_for_it_does_not_approve_it_in_slack_either(valkey: Valkey) ->
                 tenant=lodge.house.office.tenant, agent="writer", owner="olga"
             )
             review = await lodge.house.hold()
-            shown = await lodge.decide(review, "U0OLGA")
-            assert shown["response_action"] == "errors"
+            for user in ("U0OLGA", "U0BOT"):  # nor who answers to the same person
+                shown = await lodge.decide(review, user)
+                assert shown["response_action"] == "errors"
             assert (await lodge.house.found(review)).state is State.PENDING
-            assert await lodge.refusals() == [("olga", "review.self_approval")]
+            assert await lodge.refusals() == [
+                ("olga", "review.self_approval"),
+                ("olgas-bot", "review.self_approval"),
+            ]
             assert await lodge.house.arrived() == 0
 
     asyncio.run(scenario())
@@ -298,6 +304,36 @@ def test_a_vote_is_on_what_was_shown_or_on_nothing(valkey: Valkey) -> None:
     asyncio.run(scenario())
 
 
+def test_a_vote_is_on_the_review_as_the_modal_showed_it(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_lodge(valkey) as lodge:
+            review = await lodge.house.hold()
+            await lodge.press(review, "U0RITA")
+            view = lodge.slack.views[-1]["view"]
+            uma = lodge.house.reviewer("uma")
+            await lodge.house.desk.claim(uma, review.review_id)
+            await lodge.house.desk.unclaim(uma, review.review_id)
+            shown = await lodge.door.take(lodge.click(submitted(view, "x", "U0RITA")).signed())
+            assert shown is not None
+            assert "is at version 3 by now" in said(shown)
+            assert (await lodge.house.found(review)).votes == ()
+            assert said(await lodge.decide(review, "U0RITA")) == "Approved, and it went."
+
+    asyncio.run(scenario())
+
+
+def test_a_person_without_a_role_that_decides_is_told_so(valkey: Valkey) -> None:
+    async def scenario() -> None:
+        async with a_lodge(valkey) as lodge:
+            review = await lodge.house.hold()
+            await lodge.press(review, "U0AUDIT")
+            assert lodge.slack.views == []
+            assert "reviews:decide" in lodge.slack.ephemeral[-1]["text"]
+            assert await lodge.refusals() == [("ada", "auth.scope_missing")]
+
+    asyncio.run(scenario())
+
+
 def test_a_click_on_the_link_needs_no_answer(valkey: Valkey) -> None:
     async def scenario() -> None:
         async with a_lodge(valkey) as lodge:
@@ -363,6 +399,11 @@ def test_a_replayed_callback_counts_once_and_is_on_record(valkey: Valkey) -> Non
             outcomes = await asyncio.gather(
                 *(lodge.door.take(click.signed()) for _ in range(5)), return_exceptions=True
             )
+            marks: Any = await lodge.house.office.store.execute("KEYS", keys.callback("*"))
+            ends_s = [await lodge.house.office.store.execute("TTL", mark) for mark in marks]
+            assert len(marks) == 2  # the click, and what was sent off
+            # From a clock that is five minutes ahead it is fresh for ten.
+            assert all(isinstance(left, int) and left > 2 * WINDOW_S for left in ends_s)
             codes = sorted(getattr(outcome, "code", "taken") for outcome in outcomes)
             assert codes == ["callback.replayed"] * 4 + ["taken"]
             lodge.house.office.clock.forward(WINDOW_S)

@@ -3,9 +3,8 @@
 -- [6] how many reviews ended; these; then, of each job: channel, review, id, notification.
 -- Returns {1, how many were queued, how many older dead letters had to go, the channel of each
 -- that had no room in its queue...}, or {0, the cursor} when it is elsewhere: then somebody else
--- has done it, or is further.
+-- has done it, or is further, or this is the same call again whose answer was lost.
 local cursor = redis.call('GET', CURSOR) or ''
-if cursor == ARGV[4] then return { 1, 0, 0 } end
 if cursor ~= ARGV[3] then return { 0, cursor } end
 
 local most, ended = tonumber(ARGV[5]), tonumber(ARGV[6])
