@@ -62,6 +62,10 @@ _CREDENTIALS: Final = (
 )
 
 
+# At INFO they name every address that they call, and an address may carry a secret.
+_TELLS_ADDRESSES: Final = ("httpx", "httpcore")
+
+
 class _NamedLogger(structlog.WriteLogger):
     """Writes to a stream, and knows the module that it was made for."""
 
@@ -99,6 +103,8 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     )
     logging.root.handlers[:] = [foreign]
     logging.root.setLevel(max(level, logging.INFO))
+    for library in _TELLS_ADDRESSES:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

@@ -15,6 +15,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from policies.findings import scan
+from policies.redaction import redact
 from policies.review import ENDED, Review, State, Step
 
 OPENED: Final = "open"  # the step of which every review is born
@@ -187,11 +189,11 @@ def notification_of(
         over=happening.is_over,
         at=happening.at,
         agent=review.agent,
-        action=plain(review.tool or review.action),
+        action=safe(review.tool or review.action),
         tier=review.tier,
         impact=round(review.impact.score, 4),
         grounds=tuple(
-            Ground(code=plain(reason.code), message=plain(reason.message))
+            Ground(code=plain(reason.code), message=safe(reason.message))
             for reason in review.reasons[:REASONS_MAX]
         ),
         needed=review.quorum.needed,
@@ -256,6 +258,16 @@ def retry_delay_s(attempt: int, chance: float, asked_s: float | None = None) -> 
     """
     full = min(RETRY_FIRST_S * 2.0 ** min(attempt - 1, 30), RETRY_MAX_S)
     return max(full * (0.5 + chance / 2), min(asked_s or 0.0, RETRY_MAX_S))
+
+
+def safe(text: str) -> str:
+    """Return what an agent may have written, without what is private in it, and leading nowhere.
+
+    What a message calls its tool is the agent's own text, and it goes to other houses.
+    """
+    content = {"text": text}
+    clean = redact(content, scan(content))["text"]
+    return plain(str(clean).replace("://", "[:]//"))
 
 
 def plain(text: str) -> str:

@@ -24,9 +24,20 @@ class Masked:
 
 def masked(message: Message) -> Masked:
     """Return the message without secrets and personal data. May take a while for a megabyte."""
-    content, inside = mask(message.content)
-    metadata, beside = mask(message.metadata) if message.metadata else ({}, ())
-    return Masked(content=content, metadata=metadata, kinds=tuple(sorted({*inside, *beside})))
+    clean, kinds = mask(leaving(message))
+    if not message.metadata:
+        return Masked(content=clean, metadata={}, kinds=kinds)
+    content, metadata = clean["content"], clean["metadata"]
+    assert isinstance(content, Mapping)
+    assert isinstance(metadata, Mapping)
+    return Masked(content=content, metadata=metadata, kinds=kinds)
+
+
+def leaving(message: Message) -> Mapping[str, object]:
+    """Return what people look at before they let it go: the content, and the metadata if any."""
+    if not message.metadata:
+        return message.content
+    return {"content": message.content, "metadata": message.metadata}
 
 
 def unmasked(message: Message, kinds: tuple[str, ...]) -> Masked:

@@ -6,6 +6,7 @@ five minutes; who a Slack user is says the channels file; and the vote is one li
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,7 +25,7 @@ from cluster.errors import CircuitOpenError
 from cluster.store import keys
 from cluster.store.client import Store
 from policies.errors import DependencyError, RefusalError
-from policies.notification import is_over, plain
+from policies.notification import is_over, plain, safe
 from policies.panel import Choice
 from policies.principal import Principal
 from policies.review import Person, Review, State
@@ -37,6 +38,7 @@ WINDOW_S: Final = 300
 KEPT_S: Final = 2 * WINDOW_S + 60  # a request from a clock that is ahead is fresh for so long
 _DECIDES: Final = "reviews:decide"
 _SCOPES: Final = frozenset({"reviews:read", _DECIDES})
+_UNKNOWN: Final = "slack-unknown"  # under which name is recorded whom Slack knows and we do not
 _STRANGER: Final = "slack-callback"  # under which name is recorded what nobody known has sent
 
 log = structlog.get_logger(__name__)
@@ -150,9 +152,14 @@ class SlackDoor:
     ) -> None:
         """Put the refusal on record with every tenant that it may have been meant for."""
         tenants = {one.plan.tenant for one in conversations if one.plan.tenant is not None}
-        for tenant in sorted(tenants):
-            stranger = _principal(Person(name=_STRANGER), tenant, proof=_STRANGER, ends_s=0.0)
-            await self._parts.refusals.record(stranger, error, request_digest=request.digest)
+        strangers = [
+            _principal(Person(name=_STRANGER), tenant, proof=_STRANGER, ends_s=0.0)
+            for tenant in sorted(tenants)
+        ]
+        record = self._parts.refusals.record
+        await asyncio.gather(
+            *(record(stranger, error, request_digest=request.digest) for stranger in strangers)
+        )
 
     # -- what was clicked ----------------------------------------------------------------------
 
@@ -214,7 +221,8 @@ class SlackDoor:
         assert tenant is not None, "a conversation has people, and people have a tenant"
         ends_s = self._parts.clock.now().timestamp() + WINDOW_S
         if person is None:
-            known = Person(name=_STRANGER)
+            # Not the name of those who prove nothing: their noise must not hide this.
+            known = Person(name=_UNKNOWN)
             principal = _principal(known, tenant, proof=f"slack:{user}", ends_s=ends_s)
             error: RefusalError | None = RefusalError(
                 "callback.unknown_person",
@@ -280,9 +288,9 @@ def _seconds(timestamp: str) -> float:
 def _lines(review: Review) -> tuple[str, ...]:
     approvals = sum(vote.choice is Choice.APPROVE for vote in review.votes)
     return (
-        f"{review.agent} wants {plain(review.tool or review.action)}",
+        f"{review.agent} wants {safe(review.tool or review.action)}",
         f"{approvals} of {review.quorum.needed} approved so far, {review.state.value}",
-        *(f"{plain(reason.code)}: {plain(reason.message)}" for reason in review.reasons[:8]),
+        *(f"{plain(reason.code)}: {safe(reason.message)}" for reason in review.reasons[:8]),
         f"Exactly {review.action_digest}",
     )
 

@@ -37,7 +37,7 @@ class Answer(NamedTuple):
             return float(said)
         try:
             until = parsedate_to_datetime(said)
-        except ValueError:
+        except (OverflowError, ValueError):
             return None
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
         return max(0.0, (until - now).total_seconds())

@@ -40,6 +40,14 @@ class Mail:
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [one.code for one in error.recipients]
             raise self._failure(min(codes, default=_PERMANENT), "every recipient") from error
+        except (
+            aiosmtplib.SMTPAuthenticationError,
+            aiosmtplib.SMTPConnectResponseError,
+            aiosmtplib.SMTPHeloError,
+        ) as error:
+            # Not about this letter: somebody mends the password, and then all of them go.
+            detail = f"the server lets nobody in ({error.code})"
+            raise RetryLaterError(name, detail) from error
         except aiosmtplib.SMTPResponseException as error:
             raise self._failure(error.code, type(error).__name__) from error
         except (aiosmtplib.SMTPException, OSError) as error:

@@ -19,9 +19,22 @@ from policies.notification import TEST, Notification
 from policies.notification_words import headline
 
 SIGNATURE: Final = "v0"
-# Slack's own troubles; whatever else it refuses, it refuses again.
+# Slack's own troubles, and what is about the bot and not about this message: somebody mends it, and
+# then all that waits goes. Whatever else it refuses, it refuses again.
 _PASSING: Final = frozenset(
     {
+        "access_denied",
+        "account_inactive",
+        "channel_not_found",
+        "ekm_access_denied",
+        "invalid_auth",
+        "missing_scope",
+        "no_permission",
+        "not_authed",
+        "not_in_channel",
+        "org_login_required",
+        "token_expired",
+        "token_revoked",
         "fatal_error",
         "internal_error",
         "ratelimited",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse
 
 from actors.reviews.client import Versions
 from policies.errors import GovernanceError, RefusalError
-from policies.message import Message
 from policies.panel import Choice
 from policies.review import OPEN, Review, State
 from policies.roles import require_scope
@@ -24,7 +23,7 @@ from serve_app.console.durations import clock_text, left_text
 from serve_app.console.pages import ConsoleRoute, page
 from serve_app.console.shown import Shown, shown
 from serve_app.desk import Desk
-from serve_app.masking import masked
+from serve_app.masking import leaving, masked
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -64,7 +63,7 @@ async def whole(request: Request, review_id: ReviewId) -> Response:
     message = await services(request).desk.message(who.principal, review_id)
     if message is None:
         raise RefusalError("review.not_held", "nothing is held for this review any more", 404)
-    content = await asyncio.to_thread(shown, _leaving(message), reveal=False, limit=None)
+    content = await asyncio.to_thread(shown, leaving(message), reveal=False, limit=None)
     return Response(content.text, media_type="text/plain; charset=utf-8")
 
 
@@ -243,13 +242,7 @@ async def _content(
     message = await services(request).desk.message(who.principal, review.review_id)
     if message is None:
         return None
-    return await asyncio.to_thread(shown, _leaving(message), reveal=reveals)
-
-
-def _leaving(message: Message) -> Mapping[str, object]:
-    if not message.metadata:
-        return message.content
-    return {"content": message.content, "metadata": message.metadata}
+    return await asyncio.to_thread(shown, leaving(message), reveal=reveals)
 
 
 def _outcome(request: Request, review: Review) -> str:

@@ -92,11 +92,10 @@ def a_herald(
     room: Room,
     plans: Mapping[str, Any],
     *,
-    store: Store | None = None,
+    shelf: HeraldStore | None = None,
     ears: Mapping[str, Ear] | None = None,
-    **bounds: int,
 ) -> Hall:
-    shelf = HeraldStore(store or room.store, **bounds)
+    shelf = shelf or HeraldStore(room.store)
     chances = [0.5]
     ears = ears or {name: Ear() for name in plans}
     means = Means(store=shelf, clock=room.clock, chance=lambda: chances[0], read=review_in)
@@ -130,6 +129,6 @@ async def a_hall(
     """A herald of these channels (one webhook if none), at the beginning of a new tenant."""
     async with a_room(valkey) as room:
         named = {plan.name: plan for plan in plans or (a_plan(),)}
-        hall = a_herald(room, named, store=through(room.store), **bounds)
+        hall = a_herald(room, named, shelf=HeraldStore(through(room.store), **bounds))
         await room.store.execute("SET", keys.HERALD_SINCE, 0)
         yield hall

@@ -232,6 +232,7 @@ def test_410_wants_nothing_any_more(receiver: Receiver) -> None:
         ("soon", None),
         ("-1", None),
         ("", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
     ],
 )
 def test_retry_after_is_heard(receiver: Receiver, said: str, expected: float | None) -> None:
@@ -356,7 +357,9 @@ def test_what_an_agent_wrote_rings_nobody_in_slack(receiver: Receiver, slack: Fa
         (Reply(200, b"[]"), RetryLaterError),
         (Reply(200, b'{"ok": false, "error": "internal_error"}'), RetryLaterError),
         (Reply(200, b'{"ok": false, "error": "ratelimited"}'), RetryLaterError),
-        (Reply(200, b'{"ok": false, "error": "channel_not_found"}'), SlackRefusedError),
+        (Reply(200, b'{"ok": false, "error": "invalid_auth"}'), RetryLaterError),
+        (Reply(200, b'{"ok": false, "error": "not_in_channel"}'), RetryLaterError),
+        (Reply(200, b'{"ok": false, "error": "msg_too_long"}'), SlackRefusedError),
         (Reply(200, b'{"ok": "yes"}'), SlackRefusedError),
     ],
 )

@@ -6,13 +6,14 @@ import asyncio
 import json
 import random
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from contract.herald_hall import Ear, Hall, a_hall, a_herald, a_plan
 from contract.mailbox_office import until
-from contract.reviews_room import a_room
+from contract.reviews_room import Room, a_room
 from contract.test_channels import verify
 from receivers import a_receiver
 
@@ -123,6 +124,20 @@ def test_whatever_fails_each_review_is_told_whole_and_in_order(valkey: Valkey, s
     asyncio.run(scenario())
 
 
+def a_file(url: str) -> dict[str, Any]:
+    channel = {
+        "kind": "webhook",
+        "tenants": ["*"],
+        "url": url,
+        "secrets": [{"secret_env": "HOOK_KEY"}],
+    }
+    return {"constitutional_hash": CONSTITUTIONAL_HASH, "channels": {"hook": channel}}
+
+
+async def has_begun(room: Room) -> bool:
+    return await room.store.execute("EXISTS", keys.HERALD_SINCE) == 1
+
+
 def test_the_actor_tells_until_it_is_stopped_and_shows_that_it_lives(
     own_valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,23 +145,12 @@ def test_the_actor_tells_until_it_is_stopped_and_shows_that_it_lives(
     path = tmp_path / "channels.yaml"
 
     async def scenario(url: str, heard: list[Any]) -> None:
-        channel = {
-            "kind": "webhook",
-            "tenants": ["*"],
-            "url": url,
-            "secrets": [{"secret_env": "HOOK_KEY"}],
-        }
-        file = {"constitutional_hash": CONSTITUTIONAL_HASH, "channels": {"hook": channel}}
-        path.write_text(json.dumps(file))
+        path.write_text(json.dumps(a_file(url)))
         settings = own_valkey.settings.model_copy(update={"channels_file": path})
         async with a_room(own_valkey, clock=SystemClock()) as room:
             actor = HeraldActor(settings, review_in)
             await actor.ready()
-
-            async def has_begun() -> bool:
-                return await room.store.execute("EXISTS", keys.HERALD_SINCE) == 1
-
-            await until(has_begun)
+            await until(partial(has_begun, room))
             await room.open(1)
             await until(lambda: len(heard) == 1)
             assert verify(heard[0], HOOK)["subject"] == "r1"
@@ -165,6 +169,40 @@ def test_the_actor_tells_until_it_is_stopped_and_shows_that_it_lives(
             assert verify(heard[1], HOOK)["subject"] == "r2"
             await again.stop()
             await asyncio.sleep(0.05)  # `asyncio.run` does not wait for connections to close
+
+    with a_receiver() as receiver:
+        asyncio.run(asyncio.wait_for(scenario(receiver.url, receiver.heard), 50))
+
+
+def test_the_actor_outlives_a_kill_of_the_store(
+    own_valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_KEY", HOOK)
+    path = tmp_path / "channels.yaml"
+
+    async def scenario(url: str, heard: list[Any]) -> None:
+        path.write_text(json.dumps(a_file(url)))
+        settings = own_valkey.settings.model_copy(update={"channels_file": path})
+        tenant = own_valkey.tenant()
+        actor = HeraldActor(settings, review_in)
+        async with a_room(own_valkey, tenant=tenant, clock=SystemClock()) as room:
+            await until(partial(has_begun, room))
+            await room.open(1)
+            await until(lambda: len(heard) == 1)
+            await asyncio.to_thread(own_valkey.server.kill)
+
+            async def has_noticed() -> bool:
+                failed: Any = (await actor.status())["failed_passes"]
+                return bool(failed >= 2)
+
+            await until(has_noticed)
+            await asyncio.to_thread(own_valkey.server.start)
+        async with a_room(own_valkey, tenant=tenant, clock=SystemClock()) as room:
+            await room.open(2)
+            await until(lambda: len(heard) == 2)
+            assert [verify(each, HOOK)["subject"] for each in heard] == ["r1", "r2"]
+        await actor.stop()
+        await asyncio.sleep(0.05)  # `asyncio.run` does not wait for connections to close
 
     with a_receiver() as receiver:
         asyncio.run(asyncio.wait_for(scenario(receiver.url, receiver.heard), 50))

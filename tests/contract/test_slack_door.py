@@ -243,7 +243,7 @@ def test_a_user_whom_the_file_does_not_name_is_told_so_and_decides_nothing(
             (told,) = lodge.slack.ephemeral
             assert (told["user"], told["channel"]) == ("U0EVE", "C0123ABC")
             assert "names no person for the Slack user U0EVE" in told["text"]
-            assert await lodge.refusals() == [("slack-callback", "callback.unknown_person")]
+            assert await lodge.refusals() == [("slack-unknown", "callback.unknown_person")]
             # Nor with the modal that somebody else opened.
             await lodge.press(review, "U0RITA")
             view = lodge.slack.views[-1]["view"]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -241,7 +242,7 @@ def test_an_approval_in_slack_lets_the_message_go(town: Town) -> None:
 
 
 def test_the_owner_of_who_asked_approves_nothing_in_slack(town: Town) -> None:
-    said = claims(town.bus, "acme", sub="planner", roles=["agent"], owner="olga")
+    said: Any = claims(town.bus, "acme", sub="planner", roles=["agent"], owner="olga")
     owned = town.tenant.with_token(bus_signer(town.bus).token(**said))
     answer = owned.post("/v1/messages", json=a_body(content=DELETE))
     review_id = answer.json()["review"]["review_id"]
@@ -312,8 +313,12 @@ def test_a_herald_that_is_killed_loses_nothing(town: Town) -> None:
         town.decide(review_id, "reject")
     kill_when_seated(town.bus, "herald")
     for review_id in review_ids:
-        until(lambda review_id=review_id: town.webhooks(review_id) == [("open", 1), ("vote", 2)])
-        until(lambda review_id=review_id: "Rejected" in str(town.message(review_id)))
+        until(partial(was_told, town, review_id))
+
+
+def was_told(town: Town, review_id: str) -> bool:
+    heard = town.webhooks(review_id) == [("open", 1), ("vote", 2)]
+    return heard and "Rejected" in str(town.message(review_id))
 
 
 def test_a_channel_that_is_dead_is_left_alone_and_is_seen_to_be(town: Town) -> None:

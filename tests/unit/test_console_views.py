@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,8 +15,9 @@ from policies.roles import ROLE_SCOPES
 from serve_app.console import sheet
 from serve_app.console.durations import clock_text, duration_text, left_text
 from serve_app.console.shown import legible, shown
+from serve_app.masking import leaving, masked
 
-from builders import NOW, a_principal, a_review, an_impact
+from builders import NOW, a_message, a_principal, a_review, an_impact
 
 RITA = a_principal(
     agent="rita", roles=frozenset({"reviewer"}), scopes=ROLE_SCOPES["reviewer"], token_id="t-2"
@@ -169,3 +171,14 @@ def test_a_vote_in_the_stead_of_another_is_offered_and_told_as_such() -> None:
     vote = replace(a_vote("dana"), in_stead_of=("rita",))
     [told] = sheet.happenings(a_review(votes=(vote,)))
     assert told.startswith("dana approved it in the stead of rita at ")
+
+
+def test_what_is_masked_is_the_same_for_the_page_and_for_the_record_of_a_reveal() -> None:
+    blob = b64encode(bytes(range(256)) * 680).decode()
+    for content, metadata in (
+        ({"text": blob}, {"text": blob}),
+        ({"text": "write to ann@example.com"}, {"note": "key AKIAIOSFODNN7EXAMPLE"}),
+        ({"text": "nothing"}, {}),
+    ):
+        message = a_message(content=content, metadata=metadata)
+        assert masked(message).kinds == shown(leaving(message), reveal=False).masked

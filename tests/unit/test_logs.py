@@ -213,6 +213,15 @@ def test_what_libraries_log_is_json_and_redacted_too() -> None:
     assert "hunter2" not in lines.text
 
 
+def test_libraries_that_name_every_address_are_quiet() -> None:
+    lines = Lines(log_level="debug")
+    for library in ("httpx", "httpcore.connection"):
+        logging.getLogger(library).info("HTTP Request: POST https://hooks.example.org/PATHSECRET")
+    logging.getLogger("httpx").warning("a connection was lost")
+    assert "PATHSECRET" not in lines.text
+    assert "a connection was lost" in lines.text
+
+
 def test_a_structure_without_end_is_cut() -> None:
     lines = Lines()
     loop: dict[str, object] = {}

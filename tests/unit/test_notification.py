@@ -106,6 +106,16 @@ def test_nothing_hides_in_what_an_agent_wrote() -> None:
     assert "\n" not in headline(told)
 
 
+def test_what_is_private_in_what_an_agent_wrote_stays_here_and_its_links_lead_nowhere() -> None:
+    key = "sk-proj-" + "Ab3" * 12
+    tool = f"fetch {key} for ann@example.com at https://evil.test/x"
+    told = a_notification(review=a_review(tool=tool, reasons=(a_reason("x", message=f"no {key}"),)))
+    assert key not in told.action
+    assert "ann@example.com" not in told.action
+    assert "https[:]//evil.test" in told.action
+    assert key not in told.grounds[0].message
+
+
 def test_plain_text_stays_as_it_is() -> None:
     assert plain("Löschen: 100 % sure, 消す") == "Löschen: 100 % sure, 消す"
 
