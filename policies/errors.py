@@ -32,6 +32,12 @@ class RefusalError(GovernanceError):
         return self.detail
 
 
+class NewerRecordError(GovernanceError):
+    """A newer build wrote this: one such can read it, and this one cannot."""
+
+    code = "record.newer"
+
+
 class DependencyError(GovernanceError):
     """Something behind the bus is down, slow or lying, so it cannot govern now: a 503."""
 

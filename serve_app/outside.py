@@ -113,7 +113,7 @@ async def open_outside(
     try:
         yield Outside(
             channels=channels,
-            notifications=Notifications(store, clock=clock),
+            notifications=Notifications(store, interests=channels.interests(), clock=clock),
             slack=door,
             clock=clock,
         )

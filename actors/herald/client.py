@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from actors.herald.letter import DeadNotification
@@ -10,6 +11,7 @@ from actors.herald.store import HeraldStore
 from cluster.clock import Clock
 from cluster.store.client import Store
 from policies.errors import RefusalError
+from policies.notification import Interest
 
 PAGE_MAX: Final = 100
 _CURSOR: Final = re.compile(r"\A[0-9]{16}:[A-Za-z0-9._:-]{1,200}\Z")
@@ -28,8 +30,9 @@ class Notifications:
     Every method raises DependencyError when the store cannot be reached.
     """
 
-    def __init__(self, store: Store, *, clock: Clock) -> None:
+    def __init__(self, store: Store, *, interests: Sequence[Interest], clock: Clock) -> None:
         self._shelf = HeraldStore(store)
+        self._interests = tuple(interests)
         self._clock = clock
 
     async def dead_letters(
@@ -48,11 +51,19 @@ class Notifications:
     async def redrive(self, tenant: str, letter_id: str) -> None:
         """Queue it again, as if it had just come; repeating it is fine.
 
-        Raises RefusalError `notification.not_found` (404) when it is no dead letter.
+        Raises RefusalError `notification.not_found` (404) when it is no dead letter, and
+        `notification.no_channel` (409) when its channel does not hear of the tenant any more.
         """
-        channel = letter_id.rpartition("_")[2]
         now_ms = int(self._clock.now().timestamp() * 1000)
-        outcome = await self._shelf.redrive(tenant, letter_id, channel, now_ms=now_ms)
+        hearing = [each.channel for each in self._interests if each.concerns(tenant)]
+        outcome = await self._shelf.redrive(tenant, letter_id, hearing, now_ms=now_ms)
+        if outcome == "unheard":
+            raise RefusalError(
+                "notification.no_channel",
+                f"the channel of {letter_id[:120]!r} is not in the channels file any more, or does"
+                " not hear of this tenant; it stays a dead letter",
+                409,
+            )
         if outcome == "unknown":
             raise RefusalError(
                 "notification.not_found",

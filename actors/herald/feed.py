@@ -4,22 +4,24 @@ Laws of this file:
 1. The cursor moves in the script that queues, so a crash loses nothing and queues nothing twice.
 2. When events were forgotten before they were read, what is told comes from the reviews as they
    are: each that waits, and the end of each of which something was told. That is said aloud.
+3. What cannot be read keeps nothing else waiting; but what a newer build wrote is left to one, for
+   a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from actors.herald.place import Place, Shelf
-from actors.herald.store import HeraldStore
+from actors.herald.store import HeraldStore, Unread
 from cluster import metrics
 from cluster.clock import Clock
-from policies.errors import GovernanceError
+from policies.errors import GovernanceError, NewerRecordError
 from policies.notification import (
     Happening,
     Interest,
@@ -31,11 +33,13 @@ from policies.review import ENDED, Review
 
 STRETCH: Final = 200  # events, or reviews, that one call looks at
 STRETCHES: Final = 16  # of one tenant in one pass
+NEWER_KEPT: Final = timedelta(minutes=10)  # for a newer herald to take over, in an upgrade
 
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
 
 Read = Callable[[bytes], Review]
-"""Reads a stored review; raises GovernanceError for a damaged one."""
+"""Reads a stored review; raises NewerRecordError for one of a newer build, and GovernanceError for
+a damaged one."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +59,14 @@ class Counts:
 class _Found:
     """What a stretch came to, and the place behind it; `full` says that there may be more.
 
-    `forgotten` are reviews of which nobody can be told anything any more.
+    `forgotten` are reviews of which nobody can be told anything any more, `unread` is what is
+    passed over for good.
     """
 
     behind: Place
-    happenings: list[Happening] = field(default_factory=list)
+    happenings: list[tuple[Happening, Review | None]] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     full: bool = False
 
 
@@ -84,7 +90,9 @@ class Feed:
         self._read = read
         self._clock = clock
         self._public_url = public_url
+        self._began_at = clock.now()
         self._places: dict[str, Place] = {}
+        self._awaited: dict[str, str] = {}
         self.counts = Counts()
 
     def concerns(self, tenant: str) -> bool:
@@ -92,7 +100,14 @@ class Feed:
         return any(interest.concerns(tenant) for interest in self._interests)
 
     async def serve(self, tenant: str) -> None:
-        """Queue what is new, a bounded part of it. Raises DependencyError."""
+        """Queue what is new, a bounded part of it. Raises DependencyError.
+
+        Of a tenant that no channel concerns it is passed over: who is told of it later hears what
+        happens then.
+        """
+        if not self.concerns(tenant):
+            await self._pass_over(tenant)
+            return
         for _ in range(STRETCHES):
             place = self._places.get(tenant) or await self._place(tenant)
             found = await self._look(tenant, place)
@@ -101,6 +116,12 @@ class Feed:
             await self._queue(tenant, place, found)
             if not found.full:
                 return
+
+    async def _pass_over(self, tenant: str) -> None:
+        place = self._places.get(tenant) or await self._place(tenant)
+        newest = Place(await self._store.newest(tenant))
+        if str(newest) != str(place):
+            await self._queue(tenant, place, _Found(newest))
 
     async def _place(self, tenant: str) -> Place:
         cursor = await self._store.cursor(tenant)
@@ -127,15 +148,17 @@ class Feed:
         if not names:
             following = Shelf.TOLD if place.shelf is Shelf.OPEN else None
             return _Found(Place(place.event, following), full=True)
-        reviews = await self._reviews(tenant, review_ids)
-        # Those that wait were told from the first list.
-        standing = [first_known(review) for review in reviews.values()]
-        return _Found(
-            Place(place.event, place.shelf, names[-1]),
-            [each for each in standing if place.shelf is Shelf.OPEN or each.is_over],
-            [review_id for review_id in review_ids if review_id not in reviews],
-            full=True,
-        )
+        found = _Found(Place(place.event, place.shelf, names[-1]), full=True)
+        for review_id, review in (await self._reviews(tenant, review_ids)).items():
+            if isinstance(review, Unread):
+                found.unread.append(review)
+                found.forgotten.append(review_id)
+                continue
+            standing = first_known(review)
+            # Those that wait were told from the first list.
+            if place.shelf is Shelf.OPEN or standing.is_over:
+                found.happenings.append((standing, review))
+        return found
 
     async def _look_on(self, tenant: str, place: Place) -> _Found:
         stretch = await self._store.events(tenant, place.event, STRETCH)
@@ -145,19 +168,50 @@ class Feed:
             metrics.HERALD_GAPS.inc()
             log.error("herald.gap", tenant=tenant, behind=place.event, newest=newest)
             return _Found(Place(newest, Shelf.OPEN), full=True)
-        if not stretch.events:
-            return _Found(place)
-        happenings = [happening for _, happening in stretch.events]
-        return _Found(Place(stretch.events[-1][0]), happenings, full=len(happenings) >= STRETCH)
+        return await self._readable(tenant, place, stretch.events)
+
+    async def _readable(
+        self, tenant: str, place: Place, events: Sequence[tuple[str, Happening | Unread]]
+    ) -> _Found:
+        """Return what these events come to, as far as none must be left to a newer herald."""
+        happened = [event for _, event in events if isinstance(event, Happening)]
+        reviews = await self._reviews(tenant, [event.review_id for event in happened])
+        found = _Found(place, full=len(events) >= STRETCH)
+        for event_id, event in events:
+            told = reviews[event.review_id] if isinstance(event, Happening) else event
+            if isinstance(told, Unread):
+                if isinstance(event, Happening) and told.newer_at is not None:
+                    told = told._replace(newer_at=event.at)
+                if self._is_left(told):
+                    self._say_left(tenant, event_id, told)
+                    return replace(found, full=False)
+                found.unread.append(told)
+            if isinstance(event, Happening):
+                found.happenings.append((event, told if isinstance(told, Review) else None))
+            found = replace(found, behind=Place(event_id))
+        return found
+
+    def _is_left(self, unread: Unread) -> bool:
+        if unread.newer_at is None:
+            return False
+        now = self._clock.now()
+        # Also of an age below none: nobody waits for ever for a clock that was wrong.
+        return abs(now - unread.newer_at) < NEWER_KEPT or now - self._began_at < NEWER_KEPT
+
+    def _say_left(self, tenant: str, event_id: str, unread: Unread) -> None:
+        if self._awaited.get(tenant) != event_id:
+            self._awaited[tenant] = event_id
+            log.warning(
+                "herald.newer", tenant=tenant, review_id=unread.review_id, reason=unread.reason
+            )
 
     async def _queue(self, tenant: str, place: Place, found: _Found) -> None:
-        reviews = await self._reviews(tenant, [each.review_id for each in found.happenings])
         notifications = [
             one
-            for happening in found.happenings
-            for one in self._notifications(happening, reviews.get(happening.review_id))
+            for happening, review in found.happenings
+            for one in self._notifications(happening, review)
         ]
-        ended = {each.review_id for each in found.happenings if each.state in ENDED}
+        ended = {each.review_id for each, _ in found.happenings if each.state in ENDED}
         queued = await self._store.enqueue(
             tenant,
             (place, found.behind),
@@ -171,6 +225,7 @@ class Feed:
         self._places[tenant] = found.behind
         self.counts.read += len(found.happenings)
         self.counts.queued += queued.queued
+        self._say_unread(tenant, found.unread)
         metrics.NOTIFICATIONS_DROPPED.inc(queued.dropped)
         for channel in queued.fallen:
             metrics.NOTIFICATIONS.labels(channel, "dead").inc()
@@ -183,21 +238,27 @@ class Feed:
                 dropped=queued.dropped,
             )
 
-    async def _reviews(self, tenant: str, review_ids: Sequence[str]) -> dict[str, Review]:
-        known: dict[str, Review] = {}
-        wanted = list(dict.fromkeys(review_ids))
-        stored = await self._store.reviews(tenant, wanted)
-        for review_id, packed in zip(wanted, stored, strict=True):
-            try:
-                if packed is not None:
-                    known[review_id] = self._read(packed)
-                    continue
-                reason = "it is not kept any more"
-            except GovernanceError as error:
-                reason = str(error)
+    def _say_unread(self, tenant: str, unread: Sequence[Unread]) -> None:
+        for review_id, reason, _ in unread:
             self.counts.unreadable += 1
             metrics.HERALD_UNREADABLE.inc()
             log.error("herald.unreadable", tenant=tenant, review_id=review_id, reason=reason)
+
+    async def _reviews(self, tenant: str, review_ids: Sequence[str]) -> dict[str, Review | Unread]:
+        """Return each of them; of one of a newer build, it says that it was written just now."""
+        known: dict[str, Review | Unread] = {}
+        wanted = list(dict.fromkeys(review_ids))
+        stored = await self._store.reviews(tenant, wanted)
+        for review_id, packed in zip(wanted, stored, strict=True):
+            if packed is None:
+                known[review_id] = Unread(review_id, "it is not kept any more")
+                continue
+            try:
+                known[review_id] = self._read(packed)
+            except NewerRecordError as error:
+                known[review_id] = Unread(review_id, str(error), self._clock.now())
+            except GovernanceError as error:
+                known[review_id] = Unread(review_id, str(error))
         return known
 
     def _notifications(self, happening: Happening, review: Review | None) -> list[Notification]:

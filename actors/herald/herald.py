@@ -15,11 +15,11 @@ from actors.herald.sender import Sender
 from actors.herald.store import HeraldStore
 from cluster import metrics
 from cluster.clock import Clock
-from cluster.errors import StoreUnavailableError
 from cluster.passes import Passes
 from policies.errors import DependencyError
 
 PAUSE_S: Final = 0.5
+TIDY_S: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,8 @@ class Herald:
         self._senders = tuple(senders)
         self._clock = clock
         self._tenants: list[str] = []
-        self._tidied: set[str] = set()
+        self._tidied: dict[str, float] = {}
+        self._rested: set[str] = set()
         self._begun = False
         self._feeding = Passes("herald", self.feed)
         self._sending = tuple(
@@ -65,42 +66,52 @@ class Herald:
             await sender.close()
 
     async def feed(self) -> None:
-        """Queue what is new for every tenant. Raises DependencyError."""
+        """Queue what is new for every tenant.
+
+        Raises the first DependencyError of one, once all others were served.
+        """
         tenants = await self._store.tenants()
         if not self._senders:
             await self._rest(tenants)
-            return
-        if not self._begun:
+        elif not self._begun:
             # Before anything happens, so that a new tenant's first step is behind it.
             await self._store.since(self._now_ms())
             self._begun = True
-        for tenant in tenants:
-            await self._serve(tenant)
+        # First: what waits already can be sent, whatever comes now.
         self._tenants = tenants
+        failed = [error for tenant in tenants if (error := await self._serve(tenant)) is not None]
         self._feed.counts.passes += 1
+        if failed:
+            raise failed[0]
 
     async def send(self, sender: Sender) -> None:
         """Send what is due in one channel. Raises DependencyError."""
         await sender.once(self._tenants)
 
-    async def _serve(self, tenant: str) -> None:
+    async def _serve(self, tenant: str) -> DependencyError | None:
+        """Return why nothing could be queued: one tenant, or its shard, keeps no other waiting."""
         try:
             await self._tidy(tenant)
-            if self._feed.concerns(tenant):
+            if self._senders:
                 await self._feed.serve(tenant)
-        except StoreUnavailableError:
-            raise
         except DependencyError as error:
             log.warning("herald.postponed", tenant=tenant, error=str(error))
+            return error
         except Exception:
-            # One tenant whose events cannot be read must not keep the others waiting.
             log.exception("herald.postponed", tenant=tenant)
+        return None
 
     async def _tidy(self, tenant: str) -> None:
-        """Give up, once, what waits for channels that were taken out of the file."""
-        if tenant in self._tidied:
+        """Give up what waits for channels that do not hear of the tenant any more.
+
+        Now and then: a gateway that was not started anew yet may still queue for them.
+        """
+        now_s = self._clock.monotonic_s()
+        if now_s - self._tidied.get(tenant, float("-inf")) < TIDY_S:
             return
-        known = {sender.name for sender in self._senders}
+        known = {sender.name for sender in self._senders if sender.concerns(tenant)}
+        if not known:
+            await self._store.untell(tenant)
         for channel in await self._store.channels(tenant):
             if channel not in known:
                 moved, dropped = await self._store.retire(tenant, channel, self._now_ms())
@@ -109,15 +120,14 @@ class Herald:
                 log.warning(
                     "herald.retired", tenant=tenant, channel=channel, dead=moved, dropped=dropped
                 )
-        self._tidied.add(tenant)
+        self._tidied[tenant] = now_s
 
     async def _rest(self, tenants: Sequence[str]) -> None:
         # Channels that come back later begin then, not with what happened in between.
-        new = [tenant for tenant in tenants if tenant not in self._tidied]
+        new = [tenant for tenant in tenants if tenant not in self._rested]
         if new:
             await self._store.forget(new)
-            self._tidied |= set(new)
-        self._feed.counts.passes += 1
+            self._rested |= set(new)
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from actors.herald.letter import DamagedNotificationError, unpack
-from actors.herald.store import HeraldStore, Job, Outcome
+from actors.herald.store import HeraldStore, Job, Outcome, Taken
 from cluster import metrics
 from cluster.breaker.circuit import Circuit
 from cluster.channels.channel import Channel, GiveUpError, RetryLaterError
@@ -89,36 +89,63 @@ class Sender:
         return self._plan.name
 
     async def once(self, tenants: Sequence[str]) -> None:
-        """Send what is due, a bounded part of it. Raises DependencyError for the store's."""
-        mine = [tenant for tenant in tenants if self._plan.interest.concerns(tenant)]
-        waiting = 0
-        for start in range(0, len(mine), TENANTS):
-            waiting += await self._serve(mine[start : start + TENANTS])
-        metrics.NOTIFICATIONS_WAITING.labels(self.name).set(waiting)
+        """Send what is due, a bounded part of it, a little of every tenant and then again.
+
+        Raises the first thing that the store did not do, once all other tenants were served.
+        """
+        mine = [tenant for tenant in tenants if self.concerns(tenant)]
+        groups = [mine[start : start + TENANTS] for start in range(0, len(mine), TENANTS)]
+        waiting = dict.fromkeys(range(len(groups)), 0)
+        failed: dict[str, Exception] = {}
+        busy = list(waiting)
+        for _ in range(ROUNDS):
+            more: list[int] = []
+            for number in busy:
+                group = [tenant for tenant in groups[number] if tenant not in failed]
+                taken = await self._take(group)
+                waiting[number] = taken.waiting
+                failed |= taken.failed
+                failed |= await self._send_all(taken.jobs)
+                if taken.jobs:
+                    more.append(number)
+            busy = more
+            if not busy:
+                break
+        metrics.NOTIFICATIONS_WAITING.labels(self.name).set(sum(waiting.values()))
+        for tenant, error in failed.items():
+            log.warning("notification.stuck", channel=self.name, tenant=tenant, error=str(error))
+        if failed:
+            raise next(iter(failed.values()))
+
+    def concerns(self, tenant: str) -> bool:
+        """Say whether anything of this tenant may go there."""
+        return self._plan.interest.concerns(tenant)
 
     async def close(self) -> None:
         """Let go of the channel."""
         await self._channel.close()
 
-    async def _serve(self, tenants: Sequence[str]) -> int:
-        waiting = 0
-        for _ in range(ROUNDS):
-            rests = self._means.clock.monotonic_s() < self._rests_until_s
-            # Nothing is taken while it rests; how much waits is still to be known.
-            waiting, jobs = await self._store.take(
-                tenants,
-                self.name,
-                at_most=0 if rests else AT_ONCE,
-                lease_ms=self._lease_ms,
-                now_ms=self._ms(),
-            )
-            if not jobs:
-                break
-            outcomes = await asyncio.gather(*map(self._try, jobs), return_exceptions=True)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-        return waiting
+    async def _take(self, tenants: Sequence[str]) -> Taken:
+        rests = self._means.clock.monotonic_s() < self._rests_until_s
+        # Nothing is taken while it rests; how much waits is still to be known.
+        return await self._store.take(
+            tenants,
+            self.name,
+            at_most=0 if rests else AT_ONCE,
+            lease_ms=self._lease_ms,
+            now_ms=self._ms(),
+        )
+
+    async def _send_all(self, jobs: Sequence[Job]) -> dict[str, Exception]:
+        """Send them, and return what kept jobs from being settled, by tenant."""
+        failed: dict[str, Exception] = {}
+        outcomes = await asyncio.gather(*map(self._try, jobs), return_exceptions=True)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                failed.setdefault(job.tenant, outcome)
+            elif outcome is not None:
+                raise outcome
+        return failed
 
     async def _try(self, job: Job) -> None:
         try:

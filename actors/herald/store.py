@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from secrets import token_hex
@@ -10,13 +10,15 @@ from typing import Any, Final, NamedTuple, cast
 
 from actors.herald.letter import DamagedNotificationError, DeadNotification, pack, unpack
 from actors.herald.place import Place
+from cluster.errors import StoreUnavailableError
 from cluster.store import keys
 from cluster.store.client import Call, Script, Store
 from policies.notification import Happening, Notification
 from policies.review import OPEN, State
 
 QUEUE_MAX: Final = 10_000  # of one channel and tenant
-LETTERS_MAX: Final = 10_000
+LETTERS_MAX: Final = 10_000  # of one channel and tenant, as well
+_STATES: Final = frozenset(state.value for state in State)
 TRACE_KEPT_MS: Final = 40 * 86_400_000  # longer than any review is kept
 
 _SCRIPTS: Final = files("actors.herald") / "scripts"
@@ -34,11 +36,19 @@ REDRIVE: Final = _script("redrive")
 RETIRE: Final = _script("retire")
 
 
+class Unread(NamedTuple):
+    """What cannot be read, and why; when it happened, if a newer build may be able to read it."""
+
+    review_id: str
+    reason: str
+    newer_at: datetime | None = None
+
+
 class Stretch(NamedTuple):
     """Events behind a place; `gap` says that some may be missing before them."""
 
     gap: bool
-    events: list[tuple[str, Happening]]
+    events: list[tuple[str, Happening | Unread]]
 
 
 class Queued(NamedTuple):
@@ -64,6 +74,14 @@ class Job(NamedTuple):
     queued_ms: int
     packed: bytes
     trace: str | None
+
+
+class Taken(NamedTuple):
+    """How many wait, the jobs that were leased, and what kept a tenant from giving any."""
+
+    waiting: int
+    jobs: list[Job]
+    failed: dict[str, Exception]
 
 
 class Outcome(NamedTuple):
@@ -178,23 +196,23 @@ class HeraldStore:
 
     async def take(
         self, tenants: Sequence[str], channel: str, *, at_most: int, lease_ms: int, now_ms: int
-    ) -> tuple[int, list[Job]]:
-        """Lease the next jobs of a channel, some of each tenant; return how many wait, and them.
+    ) -> Taken:
+        """Lease the next jobs of a channel, some of each tenant. In one round trip, if it can be.
 
-        In one round trip. Raises what kept one of the tenants from it: what the others gave is
-        taken again when its lease is over.
+        One tenant that fails keeps no other from it.
         """
         mark = token_hex(8)
         args = (channel, at_most, lease_ms, mark)
         calls = [self._call(TAKE, tenant, args, now_ms=now_ms) for tenant in tenants]
-        waiting, jobs = 0, list[Job]()
-        for tenant, reply in zip(tenants, await self._store.run_many(calls), strict=True):
+        taken = Taken(0, [], {})
+        for tenant, reply in zip(tenants, await self._run_each(calls), strict=True):
             if isinstance(reply, Exception):
-                raise reply
+                taken.failed[tenant] = reply
+                continue
             count, *found = cast("list[Any]", reply)
-            waiting += count
-            jobs += [_job(tenant, one) for one in found]
-        return waiting, jobs
+            taken.jobs.extend(_job(tenant, one) for one in found)
+            taken = taken._replace(waiting=taken.waiting + count)
+        return taken
 
     async def settle(self, job: Job, channel: str, outcome: Outcome, *, now_ms: int) -> int | None:
         """Say what became of a job; return how many dead letters had to go, None if it was lost."""
@@ -214,13 +232,17 @@ class HeraldStore:
         reply: Any = await self._store.run(self._call(SETTLE, job.tenant, args, now_ms=now_ms))
         return reply[1] if reply[0] == 1 else None
 
+    async def untell(self, tenant: str) -> None:
+        """Forget of which reviews something was told: nobody is to hear their end."""
+        await self._store.execute("DEL", keys.herald(tenant, "told"))
+
     async def channels(self, tenant: str) -> list[str]:
         """Return the channels that have, or had, queues."""
         reply: Any = await self._store.execute("SMEMBERS", keys.herald(tenant, "channels"))
         return sorted(channel.decode() for channel in reply)
 
     async def retire(self, tenant: str, channel: str, now_ms: int) -> tuple[int, int]:
-        """Make dead letters of all that waits for a channel that is no more.
+        """Make dead letters of all that waits for a channel that does not hear of them.
 
         Return how many, and how many older ones had to go for them.
         """
@@ -237,14 +259,28 @@ class HeraldStore:
         reply: Any = await self._store.run(self._call(LETTERS, tenant, [after, at_most], now_ms=0))
         return [_letter(name.decode(), stored) for name, stored in reply]
 
-    async def redrive(self, tenant: str, letter_id: str, channel: str, *, now_ms: int) -> str:
-        """Return redriven, again or unknown."""
-        reply: Any = await self._store.run(
-            self._call(REDRIVE, tenant, [letter_id, channel], now_ms=now_ms)
-        )
+    async def redrive(
+        self, tenant: str, letter_id: str, channels: Collection[str], *, now_ms: int
+    ) -> str:
+        """Return redriven, again, unknown, or unheard when it is for none of these channels."""
+        channel = letter_id.rpartition("_")[2]
+        args = [letter_id, channel, *sorted(channels)]
+        reply: Any = await self._store.run(self._call(REDRIVE, tenant, args, now_ms=now_ms))
         return str(reply.decode())
 
     # -- parts ---------------------------------------------------------------------------------
+
+    async def _run_each(self, calls: Sequence[Call]) -> list[object]:
+        """Run them; one that failed returns its exception, and when all did, each is asked alone.
+
+        For one shard that says nothing lets a whole round trip time out.
+        """
+        try:
+            return await self._store.run_many(calls)
+        except StoreUnavailableError as error:
+            if len(calls) == 1:
+                return [error]
+        return [(await self._run_each([call]))[0] for call in calls]
 
     async def _names(self, index: str, after: str, at_most: int) -> list[bytes]:
         reply = await self._store.execute(
@@ -267,15 +303,23 @@ def _events(tenant: str) -> str:
     return keys.reviews(tenant, "events")
 
 
-def _happening(flat: Sequence[bytes]) -> Happening:
-    facts = dict(zip(flat[::2], flat[1::2], strict=True))
-    return Happening(
-        review_id=facts[b"r"].decode(),
-        step=facts[b"s"].decode(),
-        state=State(facts[b"t"].decode()),
-        version=int(facts[b"v"]),
-        at=datetime.fromisoformat(facts[b"a"].decode()),
-    )
+def _happening(flat: Sequence[bytes]) -> Happening | Unread:
+    try:
+        facts = dict(zip(flat[::2], (word.decode() for word in flat[1::2]), strict=True))
+        review_id, state, at = facts[b"r"], facts[b"t"], datetime.fromisoformat(facts[b"a"])
+        if at.tzinfo is None:
+            raise ValueError(f"{facts[b'a']!r} has no time zone")  # noqa: TRY301
+        if state not in _STATES:
+            return Unread(review_id, f"no state of this build is {state!r}", at)
+        return Happening(
+            review_id=review_id,
+            step=facts[b"s"],
+            state=State(state),
+            version=int(facts[b"v"]),
+            at=at,
+        )
+    except (KeyError, ValueError) as error:
+        return Unread("", f"its event is damaged: {error!r}")
 
 
 def _job(tenant: str, reply: Any) -> Job:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from policies.decision import Impact, Reason
-from policies.errors import GovernanceError
+from policies.errors import GovernanceError, NewerRecordError
 from policies.panel import Choice, Opinion, Panel, PanelRule, Seat
 from policies.review import (
     Claim,
@@ -43,6 +43,10 @@ class DamagedReviewError(GovernanceError):
 
     def __str__(self) -> str:
         return f"the review is damaged: {self.detail}"
+
+
+class NewerReviewError(DamagedReviewError, NewerRecordError):
+    """A newer build packed this review, as while a cluster is upgraded node by node."""
 
 
 def timestamp(moment: datetime) -> str:
@@ -85,6 +89,8 @@ def unpack(packed: bytes) -> Review:
                 return _review(_from_first(outer["review"]))
             case 2:
                 return _review(outer["review"])
+            case int(other) if other > VERSION:
+                raise NewerReviewError(f"it is of version {other!r}, not {VERSION}")
             case other:
                 raise ValueError(f"it is of version {other!r}, not {VERSION}")  # noqa: TRY301
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -73,12 +73,11 @@ class Mail:
             tls_context=self._context if secured else None,
             timeout=plan.timeout_s,
         )
-        passing = [reply.code for reply in refused.values() if reply.code < _PERMANENT]
-        if passing:
-            # Those who have it drop the second one by its id.
-            raise self._failure(passing[0], f"{len(passing)} of {len(plan.recipients)} recipients")
         if refused:
-            raise self._failure(_PERMANENT, f"{len(refused)} of {len(plan.recipients)} recipients")
+            # Final even when it is for now: again it would go to everybody, who have it.
+            named = ", ".join(f"{who} ({reply.code})" for who, reply in refused.items())
+            count = f"{len(refused)} of {len(plan.recipients)} recipients"
+            raise GiveUpError(plan.name, f"the server refuses {count}, the others have it: {named}")
 
     def _failure(self, code: int, what: str) -> GiveUpError | RetryLaterError:
         if code >= _PERMANENT:

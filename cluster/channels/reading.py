@@ -44,7 +44,11 @@ _DECIDER: Final = re.compile(
 )
 _SLACK_USER: Final = re.compile(r"\A[UW][A-Z0-9]{2,31}\Z")
 _SLACK_PLACE: Final = re.compile(r"\A[CDG][A-Z0-9]{2,31}\Z")
-_ADDRESS: Final = re.compile(r"\A[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
+_WORDS: Final = r"[A-Za-z0-9_%+=-]+(?:\.[A-Za-z0-9_%+=-]+)*"
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS: Final = re.compile(
+    rf"\A(?=[^@]{{1,64}}@[^@]{{1,255}}\Z){_WORDS}@{_LABEL}(?:\.{_LABEL})*\Z"
+)
 _HOST: Final = re.compile(r"\A[A-Za-z0-9.:-]{1,255}\Z")
 _SEVERITIES: Final = ("critical", "error", "warning", "info")
 
@@ -121,7 +125,7 @@ def _general(section: Section, name: str, kind: Kind) -> dict[str, Any]:
         "name": name,
         "interest": interest,
         "timeout_s": section.number("timeout_s", 0.1, 60, default=TIMEOUT_S),
-        "ca_file": section.path("ca_file"),
+        "ca_file": section.authority("ca_file"),
     }
 
 

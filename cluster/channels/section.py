@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -124,6 +125,18 @@ class Section:
         if not path.is_absolute() or not path.is_file():
             self.fault(key, "must be the absolute path of a file")
             return None
+        return path
+
+    def authority(self, key: str) -> Path | None:
+        """The file under `key`, which holds certificates in PEM; None when none is named."""
+        path = self.path(key)
+        if path is None:
+            return None
+        try:
+            ssl.create_default_context(cafile=str(path))
+        except (ssl.SSLError, OSError) as error:
+            why = error.strerror or type(error).__name__
+            self.fault(key, f"must hold certificates in PEM ({why})")
         return path
 
     def secret(self, key: str) -> SecretStr:

@@ -48,7 +48,7 @@ async def dead_letters(
     "/v1/notifications/{notification_id}:redrive",
     operation_id="redriveNotification",
     status_code=204,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(401, 403, 404, 409, 422, 503),
 )
 async def redrive(
     request: Request, notification_id: LetterId, *, tenant_id: OfTenant = None

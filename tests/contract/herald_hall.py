@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract.reviews_room import Room, a_room
 
+from actors.herald.client import Notifications
 from actors.herald.feed import Feed
 from actors.herald.herald import Herald
 from actors.herald.sender import Means, Sender
@@ -76,6 +77,11 @@ class Hall:
         await self.herald._serve(self.room.tenant)
         for sender in self.senders.values():
             await self.herald.send(sender)
+
+    def operator(self) -> Notifications:
+        """Who looks at the dead letters, with the same channels file."""
+        interests = [sender._plan.interest for sender in self.senders.values()]
+        return Notifications(self.room.store, interests=interests, clock=self.room.clock)
 
     async def waiting(self, channel: str) -> int:
         key = keys.herald(self.room.tenant, f"jobs:{channel}")

@@ -151,7 +151,7 @@ def test_4xx_comes_again_and_5xx_does_not(refusal: str, kind: type[Exception]) -
 @pytest.mark.parametrize(
     ("refused", "kind"),
     [
-        ({"uma@example.org": "450 later"}, RetryLaterError),
+        ({"uma@example.org": "450 later"}, GiveUpError),
         ({"uma@example.org": "550 unknown"}, GiveUpError),
         ({"rita@example.org": "450 later", "uma@example.org": "451 later"}, RetryLaterError),
         ({"rita@example.org": "550 no", "uma@example.org": "550 no"}, GiveUpError),
@@ -162,9 +162,15 @@ def test_one_recipient_who_is_refused_is_not_lost_silently(
 ) -> None:
     with a_post_office() as office:
         office.refused = refused
-        with pytest.raises(kind):
+        with pytest.raises(kind) as error:
             send(a_plan(office.port), a_notification())
-        assert len(office.letters) == (1 if len(refused) == 1 else 0)  # the other one has it
+        # The other one has it: nothing goes out again, and who has not is named.
+        assert len(office.letters) == (1 if len(refused) == 1 else 0)
+        if len(refused) == 1:
+            (said,) = refused.values()
+            assert f"1 of 2 recipients, the others have it: uma@example.org ({said[:3]})" in str(
+                error.value
+            )
 
 
 def test_who_is_not_there_is_tried_again() -> None:

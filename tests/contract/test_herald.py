@@ -12,7 +12,6 @@ from contract.herald_hall import Ear, Hall, a_hall, a_herald, a_plan
 from contract.mailbox_office import refusal
 from contract.reviews_room import Twice
 
-from actors.herald.client import Notifications
 from actors.herald.store import HeraldStore, Job, Outcome
 from cluster.channels.channel import GiveUpError, RetryLaterError
 from cluster.store import keys
@@ -253,7 +252,7 @@ def test_what_fails_too_often_is_a_dead_letter_until_it_is_redriven(valkey: Valk
             assert await hall.dead() == [("r1_1_hook", "channel.exhausted")]
             assert 2 * 3600 < took_s < 8 * 3600
             assert ear.told == []
-            operator = Notifications(hall.room.store, clock=hall.room.clock)
+            operator = hall.operator()
             page = await operator.dead_letters(hall.room.tenant)
             (letter,) = page.letters
             assert (letter.channel, letter.review_id, letter.step) == ("hook", "r1", "open")
@@ -314,7 +313,7 @@ def test_what_waits_too_long_is_a_dead_letter_and_counts_anew_when_redriven(
             hall.room.clock.forward(AGE_MAX_S + 1)
             await hall.turn()
             assert await hall.dead() == [("r1_1_hook", "channel.too_late")]
-            operator = Notifications(hall.room.store, clock=hall.room.clock)
+            operator = hall.operator()
             await operator.redrive(hall.room.tenant, "r1_1_hook")
             await hall.turn()
             assert ear.heard() == [("r1", "open", 1)]
@@ -403,7 +402,7 @@ def test_dead_letters_are_listed_page_by_page(valkey: Valkey) -> None:
                 await hall.room.open(number)
                 await hall.turn()
                 hall.room.clock.forward(1)
-            operator = Notifications(hall.room.store, clock=hall.room.clock)
+            operator = hall.operator()
             seen: list[str] = []
             cursor: str | None = None
             for size in (2, 2, 1):
@@ -548,9 +547,8 @@ def test_who_comes_back_after_its_lease_settles_nothing_any_more(valkey: Valkey)
             shelf, tenant = hall.store, hall.room.tenant
 
             async def take(now_ms: int) -> Job:
-                _, (job,) = await shelf.take(
-                    [tenant], "hook", at_most=4, lease_ms=1000, now_ms=now_ms
-                )
+                taken = await shelf.take([tenant], "hook", at_most=4, lease_ms=1000, now_ms=now_ms)
+                (job,) = taken.jobs
                 return job
 
             now_ms = int(hall.room.clock.now().timestamp() * 1000)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from unit.test_notification import a_notification
 
+from cluster.channels.mail import letter_of
 from cluster.channels.plans import Channels, MailPlan, PagerPlan, Security, SlackPlan, WebhookPlan
 from cluster.channels.reading import FILE_BYTES_MAX, load_channels
 from cluster.constants import CONSTITUTIONAL_HASH
@@ -188,6 +190,50 @@ def test_a_fault_is_named_with_its_place(
 ) -> None:
     found = faults(tmp_path, hook=a_hook(**changes))
     assert any(line.startswith(fault) for line in found), found
+
+
+def test_a_certificate_that_is_none_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    none, key = tmp_path / "none.pem", tmp_path / "half.pem"
+    none.write_text("no certificate\n")
+    key.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    for path in (none, key):
+        (fault,) = faults(tmp_path, hook=a_hook(ca_file=str(path)))
+        assert fault.startswith("hook.ca_file must hold certificates in PEM")
+    found = faults(tmp_path, hook=a_hook(ca_file=str(none)), post=a_mail(ca_file=str(none), port=0))
+    assert len(found) == 3  # told at once
+
+
+ADDRESSES = {
+    "rita@example.org": True,
+    "on-call+acgs.eu@mail.example-1.org": True,
+    "rita@localhost": True,
+    "a@..": False,
+    "a@example..org": False,
+    "a@.example.org": False,
+    "a@example.org.": False,
+    "a@-example.org": False,
+    ".a@example.org": False,
+    "a.@example.org": False,
+    "a..b@example.org": False,
+    "a@" + "b" * 64 + ".org": False,
+    "a" * 65 + "@example.org": False,
+    "a@b@example.org": False,
+}
+
+
+@pytest.mark.parametrize(("address", "is_one"), ADDRESSES.items())
+def test_an_address_that_no_letter_can_carry_is_a_fault_of_the_file(
+    tmp_path: Path, address: str, *, is_one: bool
+) -> None:
+    mail = a_mail(**{"from": address, "to": [address]})
+    if is_one:
+        plan = read(tmp_path, post=mail).plans["post"]
+        assert isinstance(plan, MailPlan)
+        letter = letter_of(a_notification(), plan)
+        assert letter["To"] == address
+    else:
+        must = "must be an address, such as acgs@example.org"
+        assert faults(tmp_path, post=mail) == [f"post.from {must}", f"post.to {must}"]
 
 
 def test_every_fault_is_told_at_once_and_no_secret_with_it(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 -- The parts of a tenant's queues. Every script starts with this.
 --
 -- KEYS[1] is the prefix of them all. It carries the tenant's hash tag, so they share its slot.
--- ARGV[1] is the time in ms, ARGV[2] how many dead letters are kept.
+-- ARGV[1] is the time in ms, ARGV[2] how many dead letters of a channel are kept.
 --
 -- Each channel has a queue of reviews, and each review in it a line of jobs, so that a review is
 -- told in order. A job is stored as '<ms when it was queued>\n<notification>'; a dead letter as its
@@ -19,20 +19,30 @@ local function tries(channel) return box .. 'tries:' .. channel end -- hash: id 
 local function line(channel, review) return box .. 'line:' .. channel .. ':' .. review end
 local function thread(channel, review) return box .. 'thread:' .. channel .. ':' .. review end
 
+-- The same of one channel: many dead letters of one must not push out those of another.
+local function deaths(channel) return box .. 'deaths:' .. channel end
+
 local function death(at, id) return string.format('%016.0f:%s', tonumber(at), id) end
+
+-- Forget a dead letter; `name` is its name in DEATHS.
+local function exhume(channel, name)
+  redis.call('HDEL', DEAD, string.sub(name, 18))
+  redis.call('ZREM', DEATHS, name)
+  redis.call('ZREM', deaths(channel), name)
+end
 
 -- Keep what is not sent. Returns how many older ones had to go for it.
 local function bury(id, letter)
+  local before = redis.call('HGET', DEAD, id)
+  if before then exhume(letter.channel, death(string.match(before, '^%d+'), id)) end
   redis.call('HSET', DEAD, id, table.concat({ string.format('%.0f', now), letter.attempts,
     letter.channel, letter.review, letter.code, letter.reason, letter.packed }, '\n'))
   redis.call('ZADD', DEATHS, 0, death(now, id))
-  local more = redis.call('ZCARD', DEATHS) - letters_max
+  redis.call('ZADD', deaths(letter.channel), 0, death(now, id))
+  local more = redis.call('ZCARD', deaths(letter.channel)) - letters_max
   if more <= 0 then return 0 end
-  local oldest = redis.call('ZRANGE', DEATHS, 0, more - 1)
-  for _, name in ipairs(oldest) do
-    redis.call('HDEL', DEAD, string.sub(name, 18))
-    redis.call('ZREM', DEATHS, name)
-  end
+  local oldest = redis.call('ZRANGE', deaths(letter.channel), 0, more - 1)
+  for _, name in ipairs(oldest) do exhume(letter.channel, name) end
   return more
 end
 

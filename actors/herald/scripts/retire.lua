@@ -1,4 +1,4 @@
--- A bounded part of what waits for a channel that is no more becomes dead letters.
+-- A bounded part of what waits for a channel that does not hear of this tenant becomes dead letters.
 -- ARGV[3] channel. Returns {1 if there is more, how many, how many older dead letters had to go}.
 local channel, moved, dropped = ARGV[3], 0, 0
 for _, review in ipairs(redis.call('ZRANGE', queue(channel), 0, 63)) do
@@ -7,7 +7,7 @@ for _, review in ipairs(redis.call('ZRANGE', queue(channel), 0, 63)) do
   if job then
     dropped = dropped + bury(id, { attempts = redis.call('HGET', tries(channel), id) or '0',
       channel = channel, review = review, code = 'channel.removed',
-      reason = 'no channel has this name any more', packed = packed_of(job) })
+      reason = 'no channel of this name hears of this tenant any more', packed = packed_of(job) })
     moved = moved + 1
   end
   shift(channel, review, id or '')
