@@ -20,6 +20,7 @@ from policies.errors import DependencyError
 
 TIMEOUT_S: Final = 30.0
 ATTEMPTS: Final = 3
+_BEGUN: Final = (CHECKPOINT, "tile")
 
 
 class HttpSource:
@@ -131,9 +132,13 @@ def audit(
 
 
 def tenants_in(folder: Path) -> list[str]:
-    """Name the tenants' logs in a folder."""
+    """Name the tenants' logs in a folder.
+
+    One that nothing was ever published in is none yet; if anything was, the root log knows of it.
+    """
     logs = folder / "t"
-    return sorted(path.name for path in logs.iterdir()) if logs.is_dir() else []
+    found = logs.iterdir() if logs.is_dir() else ()
+    return sorted(path.name for path in found if any((path / name).exists() for name in _BEGUN))
 
 
 def _about(remembered: Sequence[Checkpoint], origin: str) -> list[Checkpoint]:

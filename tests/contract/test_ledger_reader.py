@@ -359,6 +359,22 @@ def test_a_whole_ledger_verifies_from_a_folder_and_over_http(
             audit(open_place(url), ROOT_KEY)
 
 
+def test_a_log_that_has_not_begun_is_none_yet_and_one_that_is_gone_is_missed(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    asyncio.run(filled(valkey, tmp_path, {"acme": 4, "globex": 2}))
+    # A tenant that was introduced, and of whom nothing is on record: its index, and no checkpoint.
+    quiet = tmp_path / "t" / "quiet"
+    quiet.mkdir()
+    shutil.copy(next((tmp_path / "t" / "acme").glob("index*")), quiet)
+    assert tenants_in(tmp_path) == ["acme", "globex"]
+    audit(open_place(str(tmp_path)), ROOT_KEY, tenants=tenants_in(tmp_path))
+    shutil.rmtree(tmp_path / "t" / "globex")
+    with pytest.raises(TamperedError) as gone:
+        audit(open_place(str(tmp_path)), ROOT_KEY, tenants=tenants_in(tmp_path))
+    assert gone.value.code == "ledger.checkpoint_missing"
+
+
 def test_the_root_log_remembers_when_a_tenants_log_is_rewritten(
     valkey: Valkey, tmp_path: Path
 ) -> None:
