@@ -325,6 +325,11 @@ def _what(review: Mapping[str, Any]) -> str:
 
 
 def _votes(review: Mapping[str, Any]) -> str:
+    panel, glass = review["panel"], review["glass"]
+    if panel and panel["outcome"] == "approved":
+        return f"{sum(one['opinion'] == 'approve' for one in panel['opinions'])} critics"
+    if glass and len(glass["broken"]) >= glass["needed"]:
+        return f"{len(glass['broken'])} through broken glass"
     approvals = sum(vote["vote"] == "approve" for vote in review["votes"])
     return f"{approvals} of {review['quorum']['needed']}"
 

@@ -138,3 +138,23 @@ def test_a_review_shows_what_critics_said_and_whose_glass_is_broken(
         *("glass broken by tina", "it burns", "decision-0, whose glass was broken"),
     ):
         assert part in out, part
+
+
+def test_who_approved_is_said_though_it_was_no_quorum_of_people(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    panel = Panel(rule=PanelRule.MAJORITY, needed=2, closes_at=NOW + timedelta(minutes=5))
+    review = a_review(review_id=ID, state=State.DELIBERATING, panel=panel)
+    seats = (Seat(agent="carl", weight=1), Seat(agent="cleo", weight=1))
+    review = advance(review, Convened(critics=seats), now=NOW)
+    for name in ("carl", "cleo"):
+        said = Opined(by=a_person(name, "critic"), choice=Choice.APPROVE, reason="yes")
+        review = advance(review, said, now=NOW)
+    tell(shown(review), Format.TABLE)
+    assert capsys.readouterr().out == f"approved  {ID}, 2 critics approved\n"
+    review = a_review(review_id=ID)
+    for name in ("tina", "tom"):
+        broken = GlassBroken(by=a_person(name, "tenant_admin"), reason="it burns")
+        review = advance(review, broken, now=NOW)
+    tell(shown(review), Format.TABLE)
+    assert capsys.readouterr().out == f"approved  {ID}, 2 through broken glass approved\n"
