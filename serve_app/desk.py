@@ -253,7 +253,7 @@ class Desk:
                 return await self.release(review)
             await self._follow(review)
         except GovernanceError as error:
-            # The approval stands: the releases loop tries again, or the agent's own use does.
+            # The approval stands: the releases loop tries again until it goes or expires.
             log.warning("release.postponed", review_id=review.review_id, error=str(error))
         return review
 
@@ -317,6 +317,18 @@ class Desk:
         moved = await self._reviews.advance(review.tenant, review.review_id, event, by=None)
         await self._tell(moved)
         return moved.review
+
+    async def resume(self, review: Review) -> bool:
+        """Do what is left to do for an approval, whoever crashed, and say whether it has gone.
+
+        What the agent itself uses is its own to use: of that only the glass is followed.
+        """
+        await self._follow(review)
+        uses_itself = not review.delivers and review.follows is None
+        if uses_itself and await self._reviews.held(review.tenant, review.review_id) is not None:
+            return False
+        await self.release(review)
+        return True
 
     async def _went_by(self, review: Review) -> str:
         """Return the decision that let go, or refused, what this review looks at afterwards."""

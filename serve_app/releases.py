@@ -63,7 +63,7 @@ class Releases:
     async def _release(self, review: Review) -> bool:
         """Let it go; one that cannot go keeps no other waiting, and is named once."""
         try:
-            await self._desk.release(review)
+            return await self._desk.resume(review)
         except DependencyError:
             raise
         except GovernanceError as error:
@@ -74,4 +74,3 @@ class Releases:
                 self._named.add(named)
                 log.warning("release.refused", review_id=review.review_id, error=str(error))
             return False
-        return True

@@ -324,8 +324,10 @@ def _due_ms(review: Review) -> int | str:
 
 
 def _release_ms(review: Review) -> int | str:
-    # The approval of a review that follows another needs nobody's use: the desk ends it.
-    goes = review.delivers or review.follows is not None
+    # The approval of a review that follows another needs nobody's use: the desk ends it. And what
+    # went through broken glass is followed, even if the agent never uses it.
+    is_broken = review.glass is not None and review.glass.is_broken
+    goes = review.delivers or review.follows is not None or is_broken
     if review.state is not State.APPROVED or not goes:
         return ""
     return micros(heard_at(review)) // 1000

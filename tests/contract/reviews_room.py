@@ -166,7 +166,8 @@ class Room:
                 assert [version for named, version in notes if named == review_id] == noted
                 assert [version for named, version in told if named == review_id] == [1, *taken]
                 assert (review_id in due) == (state not in ENDED)
-                goes = review.delivers or review.follows is not None
+                is_broken = review.glass is not None and review.glass.is_broken
+                goes = review.delivers or review.follows is not None or is_broken
                 assert (review_id in release) == (state is State.APPROVED and goes)
                 assert f"{review_id}:review" not in held
                 assert state not in ENDED or review_id not in held

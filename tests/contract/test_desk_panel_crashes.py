@@ -314,3 +314,28 @@ def test_an_agent_that_only_asked_uses_what_went_through_the_glass_and_it_is_loo
             assert recorded.decision.reasons[0].code == "review.glass_broken"
 
     asyncio.run(scenario())
+
+
+def test_the_gateway_dies_before_it_follows_the_glass_of_what_the_agent_itself_uses(
+    valkey: Valkey,
+) -> None:
+    async def scenario() -> None:
+        async with a_house(valkey) as house:
+            review = await house.hold(delivers=False)
+            for name in ("tina", "tom"):
+                event = GlassBroken(by=a_person(name, "tenant_admin"), reason="it burns")
+                await house.reviews.advance(review.tenant, review.review_id, event, by=name)
+            for _ in range(2):
+                assert await house.arrived() == 0
+                # Nobody but the agent uses it, and it is looked at whether or not it does.
+                assert (await house.found(review)).state is State.APPROVED
+                assert await house.held() == 1
+                assert (await follower(house, review)).state is State.PENDING
+            recorded = await house.desk.consume(
+                house.asker(), review.review_id, digest=review.action_digest
+            )
+            assert recorded.decision.effect is Effect.ALLOW
+            assert await house.arrived() == 0
+            assert (await house.found(review)).state is State.CONSUMED
+
+    asyncio.run(scenario())
